@@ -1,0 +1,1 @@
+"""Palmist reads hands: what they are doing, and what they will do next."""
