@@ -1,0 +1,133 @@
+"""G-HTT: two variational transformers that refine hand poses, recognise the action and predict many possible futures.
+
+Paper: "Generative Hierarchical Temporal Transformer for Hand Pose and Action Modeling" (arXiv 2311.17366).
+
+Implemented whole, in reading order: `layers` (transformers), `ghtt_pose_block` (P-block: 16 observed frames ->
+mid-level m -> the next 16 frames), `ghtt_action_block` (A-block: mid-levels of up to 16 clips -> alpha -> action, and
+the mid-levels of the clips to come), `ghtt_flows` (every test-time flow), and this file (both blocks together,
+presets). The mid-level m of clip k is *encoded* from the poses of clip k and *decodes* to the poses of clip k + 1.
+
+Numbered deviations, and why:
+
+1. The learned placeholder covers all 153 numbers of a frame and stands wherever an entry is not known (a missing
+   hand, a planar recording's depth, the first frame's motion), not only in the thumb CMC slots: open recordings have
+   gaps. With `drop_thumb_cmc` (preset `paper`) the CMC slots are never known, as in the paper; preset `small` uses
+   recorded CMCs.
+2. Where depth is unknown along one direction, the losses leave that component of a translation out, and the
+   trajectory loss counts a frame only if its chain of motions from the last observed frame is known: no invented
+   value reaches a loss. Padded frames are masked out (the authors repeat the last frame and count it).
+3. Body context (`body_context`, off in `paper`): the clip-wise token that carries the object feature also carries a
+   small encoding of wrists and palm directions relative to the body, because the pose vector does not know where the
+   hands are.
+4. Without an object feature the object token is a learned null token (open recordings name no objects).
+5. Several taxonomies share one label table: `candidates` restricts the contrastive term, label -1 means unlabelled.
+6. Options beyond the paper, off by default: `token_dropout`, `label_smoothing`, `action_on_mean`.
+7. Widths other than the feature dimensions: a trainable Linear leads in (and out, for mid-levels); none when equal.
+8. The output head starts at the identity rotation (bias), so that accumulated motions are sane from the first step.
+
+Letters: B batch, T frames, N observed clips, M future clips, K futures, D width, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from palmist.errors import InputError
+from palmist.models.ghtt_action_block import ABlock, ABlockConfig, EncodedAction
+from palmist.models.ghtt_pose_block import EncodedClip, PBlock, PBlockConfig
+
+__all__ = [
+    "GHTT",
+    "PRESETS",
+    "ABlock",
+    "ABlockConfig",
+    "EncodedAction",
+    "EncodedClip",
+    "GHTTConfig",
+    "PBlock",
+    "PBlockConfig",
+]
+
+
+@dataclass(frozen=True)
+class GHTTConfig:
+    """Both blocks; `a` is None while there is only a P-block.
+
+    Example:
+        >>> GHTTConfig.from_dict(PRESETS["small"].to_dict()) == PRESETS["small"]
+        True
+    """
+
+    p: PBlockConfig = field(default_factory=PBlockConfig)
+    a: ABlockConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.a is not None and self.a.mid_level_dim != self.p.width:
+            raise InputError(
+                f"the A-block expects mid-levels of {self.a.mid_level_dim} numbers, the P-block makes {self.p.width}; "
+                "set the A-block's mid_level_dim to the P-block's width"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> GHTTConfig:
+        try:
+            action = values.get("a")
+            return cls(PBlockConfig(**values.get("p", {})), None if action is None else ABlockConfig(**action))
+        except TypeError as error:
+            raise InputError(f"the G-HTT configuration does not fit this version: {error}") from error
+
+
+_SMALL: dict[str, Any] = {"layers": 4, "width": 128, "heads": 4, "feedforward": 512}
+
+PRESETS: dict[str, GHTTConfig] = {
+    "paper": GHTTConfig(PBlockConfig(), ABlockConfig()),
+    "small": GHTTConfig(
+        PBlockConfig(**_SMALL, drop_thumb_cmc=False),
+        ABlockConfig(**_SMALL, mid_level_dim=128, object_dim=0, body_context=True),
+    ),
+}
+
+
+class GHTT(nn.Module):
+    """P-block and A-block together, with the test-time flows.
+
+    Example:
+        >>> model = GHTT.from_preset("small")
+    """
+
+    def __init__(self, config: GHTTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.p = PBlock(config.p)
+        self.a = ABlock(config.a) if config.a is not None else None
+
+    @classmethod
+    def from_preset(cls, name: str, labels: Sequence[str] = (), label_features: Tensor | None = None) -> GHTT:
+        """A model with fresh weights.
+
+        Args:
+            name: "paper" or "small".
+            labels: L label names; label_features: (L, F) features of a text encoder, one per name.
+
+        Raises:
+            InputError: unknown preset; labels without features.
+        """
+        if name not in PRESETS:
+            raise InputError(f"there is no preset '{name}'; choose one of: {', '.join(PRESETS)}")
+        config = PRESETS[name]
+        if labels and label_features is None:
+            raise InputError(f"{len(labels)} labels came without features; pass label_features from a text encoder")
+        if config.a is not None and label_features is not None:
+            config = replace(config, a=replace(config.a, label_dim=label_features.shape[-1]))
+        model = cls(config)
+        if model.a is not None and label_features is not None:
+            model.a.set_labels(labels, label_features)
+            model.config = replace(model.config, a=model.a.config)
+        return model

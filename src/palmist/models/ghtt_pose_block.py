@@ -1,0 +1,243 @@
+"""G-HTT's P-block: 16 observed frames to a mid-level feature, refined frames and the next 16 frames.
+
+The header of `palmist.models.ghtt` names the paper and the numbered deviations; numbers in this file refer to them.
+Letters: B batch, T frames, D width.  Masks are True where known or valid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from palmist.errors import InputError
+from palmist.models.layers import (
+    Batch,
+    Decoder,
+    Parts,
+    VariationalEncoder,
+    draw_skip,
+    kl_divergence,
+    masked_mean,
+    sample_latent,
+)
+from palmist.pose_vector import (
+    DIM,
+    IDENTITY_6D,
+    INTER_HAND,
+    LEFT_JOINTS,
+    LEFT_MOTION,
+    RIGHT_JOINTS,
+    RIGHT_MOTION,
+    THUMB_CMC_SLOTS,
+    accumulate,
+)
+
+_JOINTS = slice(LEFT_JOINTS.start, RIGHT_JOINTS.stop)
+_MOTIONS = slice(LEFT_MOTION.start, RIGHT_MOTION.stop)
+_TRANSFORMS = slice(LEFT_MOTION.start, INTER_HAND.stop)
+
+
+@dataclass(frozen=True)
+class PBlockConfig:
+    """The P-block's size, loss weights and training options; the defaults are the paper's.
+
+    `rate` (frames per second) and `clip_length` say what the weights were trained on.
+    """
+
+    layers: int = 9
+    width: int = 512
+    heads: int = 8
+    feedforward: int = 2048
+    clip_length: int = 16
+    rate: float = 30.0
+    drop_thumb_cmc: bool = True
+    skip_probability: float = 0.5
+    component_weight: float = 1.0
+    trajectory_weight: float = 1.0
+    kl_weight: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.width % 4:
+            raise InputError(f"P-block width is {self.width}; the frame token needs a multiple of 4")
+
+
+class EncodedClip(NamedTuple):
+    """What E^P says of a clip."""
+
+    mean: Tensor  # (B, D) of the mid-level m
+    log_variance: Tensor  # (B, D)
+    tokens: Tensor  # (B, T, D) encoder outputs, the skip tokens
+    refined: Tensor  # (B, T, 153)
+
+
+class PBlock(nn.Module):
+    """Pose block: a clip of observed frames to its mid-level, refined frames and the next clip.
+
+    Example:
+        >>> block = PBlock(PBlockConfig(layers=1, width=32, heads=2, feedforward=64))
+        >>> clip = torch.zeros(2, 16, 153)
+        >>> code = block.encode(clip, torch.ones_like(clip, dtype=torch.bool), torch.ones(2, 16, dtype=torch.bool))
+        >>> block.decode(code.mean).shape
+        torch.Size([2, 16, 153])
+    """
+
+    def __init__(self, config: PBlockConfig) -> None:
+        super().__init__()
+        self.config = config
+        W = config.width
+        self.placeholder = nn.Parameter(torch.randn(DIM))
+        self.joints_in = nn.Linear(126, W // 2)
+        self.motions_in = nn.Linear(18, W // 4)
+        self.inter_hand_in = nn.Linear(9, W // 4)
+        self.encoder = VariationalEncoder(config.layers, W, config.heads, config.feedforward)
+        self.decoder = Decoder(config.layers, W, config.heads, config.feedforward)
+        last = nn.Linear(W, DIM)
+        # Shared by refined and predicted frames.
+        self.head = nn.Sequential(nn.Linear(W, W), nn.LeakyReLU(), nn.Linear(W, W), nn.LeakyReLU(), last)
+        for module in (self.joints_in, self.motions_in, self.inter_hand_in, *self.head):
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+        with torch.no_grad():
+            last.bias.copy_(neutral_vector())  # deviation 8
+        usable = torch.ones(DIM, dtype=torch.bool)
+        if config.drop_thumb_cmc:
+            for part in THUMB_CMC_SLOTS:
+                usable[part] = False
+        self.register_buffer("usable", usable, persistent=False)
+        self.usable: Tensor
+
+    def encode(self, observed: Tensor, known: Tensor, frames: Tensor) -> EncodedClip:
+        """Encode clips.
+
+        Args:
+            observed: (B, T, 153) pose vectors (`palmist.pose_vector`), first frame's motion reset.
+            known: (B, T, 153) bool; the values of unknown entries are never looked at.
+            frames: (B, T) bool; other frames are padding.
+
+        Returns:
+            The posterior of the mid-level, the skip tokens and the refined frames.
+        """
+        known = known & self.usable & frames.unsqueeze(-1)
+        vector = torch.where(known, observed, self.placeholder.to(observed.dtype))
+        tokens = torch.cat(
+            (
+                self.joints_in(vector[..., _JOINTS]),
+                self.motions_in(vector[..., _MOTIONS]),
+                self.inter_hand_in(vector[..., INTER_HAND]),
+            ),
+            dim=-1,
+        )  # (B, T, D)
+        mean, log_variance, tokens = self.encoder(tokens, frames)
+        return EncodedClip(mean, log_variance, tokens, self.head(tokens))
+
+    def decode(self, mid_level: Tensor, tokens: Tensor | None = None, frames: Tensor | None = None) -> Tensor:
+        """Decode mid-levels to the next clip.
+
+        Args:
+            mid_level: (B, D).
+            tokens: (B, T, D) the skip tokens, with frames (B, T) bool.
+
+        Returns:
+            (B, T, 153); the first motion is relative to the last frame of the encoded clip.
+        """
+        memory, visible = mid_level.unsqueeze(1), None
+        if tokens is not None:
+            memory = torch.cat((memory, tokens), dim=1)  # (B, 1 + T, D)
+            visible = None if frames is None else F.pad(frames, (1, 0), value=True)
+        return self.head(self.decoder(self.config.clip_length, memory, visible))
+
+    def decode_collapsed(self, mid_level: Tensor) -> Tensor:
+        """`decode(mid_level)` without skip tokens in less time: same numbers to rounding.  (B, D) -> (B, T, 153)."""
+        return self.head(self.decoder.decode_single(self.config.clip_length, mid_level))
+
+    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Parts]:
+        """Total loss (specification 5.2) and its parts.
+
+        In training mode m is sampled and skip tokens join with `skip_probability` (one draw per batch); in evaluation
+        mode m = mu and there is no skip.
+
+        Args:
+            batch: observed (noisy), observed_clean, observed_known (B, T, 153), observed_axes (B, T, 3, 3),
+                observed_frames (B, T); the same for future, future_known, future_axes, future_frames; optional `rows` =
+                (first, total), see `standard_normal`.
+            generator: explicit random source.
+        """
+        config = self.config
+        observed_frames, future_frames = batch["observed_frames"], batch["future_frames"]
+        code = self.encode(batch["observed"], batch["observed_known"], observed_frames)
+        mid_level = code.mean
+        tokens: Tensor | None = None
+        if self.training:
+            mid_level = sample_latent(code.mean, code.log_variance, 1.0, generator, batch.get("rows"))
+            tokens = code.tokens if draw_skip(config.skip_probability, code.mean, generator) else None
+        predicted = self.decode(mid_level, tokens, observed_frames)
+        with torch.autocast(predicted.device.type, enabled=False):
+            known = batch["future_known"] & self.usable & future_frames.unsqueeze(-1)
+            observed_known = batch["observed_known"] & self.usable & observed_frames.unsqueeze(-1)
+            parts = {
+                "observed": component_loss(
+                    code.refined.float(), batch["observed_clean"], observed_known, batch["observed_axes"]
+                ),
+                "future": component_loss(predicted.float(), batch["future"], known, batch["future_axes"]),
+                "trajectory": trajectory_loss(predicted.float(), batch["future"], known, batch["future_axes"]),
+                "kl": kl_divergence(code.mean.float(), code.log_variance.float()),
+            }
+            total = (
+                config.component_weight * (parts["observed"] + parts["future"])
+                + config.trajectory_weight * parts["trajectory"]
+                + config.kl_weight * parts["kl"]
+            )
+        return total, {name: value.detach() for name, value in parts.items()}
+
+
+def neutral_vector() -> Tensor:
+    """The pose vector of a hand pair that is not known: zeros and identity rotations, (153,)."""
+    transform = torch.tensor([*IDENTITY_6D, 0.0, 0.0, 0.0])
+    return torch.cat((torch.zeros(_TRANSFORMS.start), transform.repeat(3)))
+
+
+def remove_component(residual: Tensor, axis: Tensor) -> Tensor:
+    """Take the component along `axis` (unit or zero vector) out of `residual`; both (..., 3)."""
+    return residual - (residual * axis).sum(dim=-1, keepdim=True) * axis
+
+
+def component_loss(predicted: Tensor, target: Tensor, known: Tensor, depth_axes: Tensor) -> Tensor:
+    """L_comp: mean absolute error over the known numbers, without the unknown direction of the translations.
+
+    predicted, target, known (B, T, 153); depth_axes (B, T, 3, 3) for left motion, right motion, inter-hand -> scalar.
+    """
+    residual = torch.where(known, predicted - target, torch.zeros_like(predicted))
+    transforms = residual[..., _TRANSFORMS].unflatten(-1, (3, 9))  # (B, T, 3, 9)
+    shifts = remove_component(transforms[..., 6:], depth_axes)
+    transforms = torch.cat((transforms[..., :6], shifts), dim=-1).flatten(-2)
+    return masked_mean(torch.cat((residual[..., _JOINTS], transforms), dim=-1).abs(), known)
+
+
+def trajectory_loss(predicted: Tensor, target: Tensor, known: Tensor, depth_axes: Tensor) -> Tensor:
+    """L_trj: L1 between accumulated transforms frame -> last observed frame; 6D rotation, 10 x translation, per hand.
+
+    A frame counts for a hand if the hand is seen in it and every motion of the hand between the last observed frame
+    and it is known; a hand out of sight for a while comes back with its motion since it was last seen, which keeps the
+    chain.  Arguments as in `component_loss`; the unknown direction in the base frame is that of the first future
+    frame's motions, which are written in the base frame.
+    """
+    motion_known = known[..., _MOTIONS].unflatten(-1, (2, 9))  # (B, T, 2, 9)
+    moved = motion_known.any(dim=-1)
+    seen = torch.stack([known[..., part].any(dim=-1) for part in (LEFT_JOINTS, RIGHT_JOINTS)], dim=-1)
+    broken = (seen & ~moved).cumsum(dim=1) > 0  # (B, T, 2)
+    ever = motion_known.any(dim=1, keepdim=True)  # (B, 1, 2, 9): planar recordings never know some entries
+    counted = (moved & ~broken).unsqueeze(-1) & ever
+    neutral = neutral_vector().to(predicted)
+    target = torch.where(known, target, neutral)
+    # Entries that are never known must not turn the prediction: they take their neutral value.
+    never = F.pad(~ever.flatten(-2), (_MOTIONS.start, DIM - _MOTIONS.stop))  # (B, 1, 153)
+    rotation, translation = accumulate(torch.where(never, neutral, predicted))
+    true_rotation, true_translation = accumulate(target)
+    turns = (rotation - true_rotation)[..., :2, :].flatten(-2)  # (B, T, 2, 6): the two rows of the 6D rotation
+    shifts = torch.where(counted[..., 6:], translation - true_translation, torch.zeros_like(translation))
+    shifts = remove_component(shifts, depth_axes[:, :1, :2])
+    return masked_mean(torch.cat((turns, shifts), dim=-1).abs(), counted)

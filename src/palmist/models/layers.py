@@ -1,0 +1,312 @@
+"""Transformer parts shared by the two blocks of G-HTT.
+
+What is implemented: pre-norm encoder and decoder layers whose sinusoidal position code is added to queries and keys in
+*every* layer and never to values (as in DETR), GELU, no dropout, a final LayerNorm, Xavier-uniform matrices; a variational
+encoder with a trainable mean token and a trainable log-variance token in front; the sampling and the KL term.
+
+Letters: B batch, N tokens, M memory tokens, D width, E heads.  Masks are True where a token is *visible*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from palmist.errors import InputError
+
+Batch = Mapping[str, Any]
+Parts = dict[str, Tensor]
+
+
+def sinusoidal_code(positions: Tensor, width: int) -> Tensor:
+    """Sinusoidal code of integer positions, base 10000, sine and cosine interleaved.
+
+    Args:
+        positions: (...) whole numbers, any integer or float type.
+        width: number of channels D, even.
+
+    Returns:
+        (..., D) float code: channel 2i is sin(p / 10000^(2i/D)), channel 2i+1 the cosine.
+
+    Example:
+        >>> sinusoidal_code(torch.arange(16), 128).shape
+        torch.Size([16, 128])
+    """
+    pairs = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32)
+    angle = positions.to(torch.float32).unsqueeze(-1) / torch.pow(10000.0, pairs / width)
+    return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(-2)
+
+
+def standard_normal(
+    shape: tuple[int, ...] | torch.Size,
+    like: Tensor,
+    generator: torch.Generator | None,
+    rows: tuple[int, int] | None = None,
+) -> Tensor:
+    """Standard normal numbers of `shape` on the device and in the type of `like`.
+
+    A generator may live on another device than `like` (a CPU generator makes the same draw everywhere).  `rows` =
+    (first, total) says that this batch is a part of a larger one: the whole is drawn and the part cut out, so several
+    processes with equal generators draw the same numbers as one process would.
+    """
+    first, total = rows if rows is not None else (0, shape[0])
+    device = generator.device if generator is not None else like.device
+    noise = torch.randn((total, *shape[1:]), generator=generator, device=device, dtype=torch.float32)
+    return noise[first : first + shape[0]].to(device=like.device, dtype=like.dtype)
+
+
+def sample_latent(
+    mean: Tensor,
+    log_variance: Tensor,
+    factor: float = 1.0,
+    generator: torch.Generator | None = None,
+    rows: tuple[int, int] | None = None,
+) -> Tensor:
+    """Draw z = mean + factor * sigma * eps (G-HTT: factor 1 in training, 5 at test time, 0 gives the mean).
+
+    Args:
+        mean, log_variance: (B, ...) of the posterior.
+        factor: sampling factor f; 0 draws nothing from the generator.
+        generator: explicit random source.
+        rows: see `standard_normal`.
+    """
+    if factor == 0:
+        return mean
+    noise = standard_normal(mean.shape, mean, generator, rows)
+    return mean + factor * (0.5 * log_variance).exp() * noise
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL of N(mean, exp(log_variance)) against N(0, I): summed over D, mean over the batch.  (B, D) -> scalar."""
+    terms = 1 + log_variance - mean.square() - log_variance.exp()
+    return -0.5 * terms.sum(dim=-1).mean()
+
+
+def draw_skip(probability: float, like: Tensor, generator: torch.Generator | None) -> bool:
+    """One draw per batch: do the skip tokens join the decoder's memory?"""
+    device = generator.device if generator is not None else like.device
+    return bool(torch.rand((), generator=generator, device=device) < probability)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `values` where `mask`; zero, with zero gradients, where nothing is counted."""
+    mask = mask.expand_as(values)
+    return torch.where(mask, values, torch.zeros_like(values)).sum() / mask.sum().clamp_min(1)
+
+
+def _split_heads(tokens: Tensor, heads: int) -> Tensor:
+    B, N, D = tokens.shape
+    return tokens.view(B, N, heads, D // heads).transpose(1, 2)  # (B, E, N, D/E)
+
+
+class Attention(nn.Module):
+    """Multi-head attention with one fused query-key-value matrix, as self- or as cross-attention.
+
+    As positions enter queries and keys only, W (x + p) = W x + W p lets one fused product serve q, k and v: W p is a
+    small product that does not depend on the batch.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        if width % heads:
+            raise InputError(
+                f"width {width} cannot be split into {heads} heads; choose a width that is a multiple of {heads}"
+            )
+        self.width, self.heads = width, heads
+        self.project = nn.Linear(width, 3 * width)  # rows: queries, keys, values
+        self.out = nn.Linear(width, width)
+        for linear in (self.project, self.out):
+            nn.init.xavier_uniform_(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
+        B, N, D = queries.shape
+        mask = None if visible is None else visible[:, None, None, :]  # (B, 1, 1, M)
+        mixed = F.scaled_dot_product_attention(
+            *(_split_heads(part, self.heads) for part in (queries, keys, values)), attn_mask=mask
+        )
+        return self.out(mixed.transpose(1, 2).reshape(B, N, D))
+
+    def attend_self(self, tokens: Tensor, position: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Self-attention.  tokens (B, N, D), position (N, D), visible (B, N) bool -> (B, N, D)."""
+        D = self.width
+        queries, keys, values = self.project(tokens).split(D, dim=-1)
+        shift = F.linear(position, self.project.weight[: 2 * D])  # (N, 2D)
+        return self._attend(queries + shift[:, :D], keys + shift[:, D:], values, visible)
+
+    def attend_memory(
+        self, tokens: Tensor, position: Tensor, memory: Tensor, memory_position: Tensor, visible: Tensor | None = None
+    ) -> Tensor:
+        """Cross-attention.  tokens (B, N, D), memory (B, M, D), visible (B, M) bool -> (B, N, D)."""
+        D = self.width
+        weight, bias = self.project.weight, self.project.bias
+        queries = F.linear(tokens + position, weight[:D], bias[:D])
+        keys, values = F.linear(memory, weight[D:], bias[D:]).split(D, dim=-1)
+        keys = keys + F.linear(memory_position, weight[D : 2 * D])
+        return self._attend(queries, keys, values, visible)
+
+    def attend_single(self, memory: Tensor) -> Tensor:
+        """Cross-attention to a memory of one token: its weight is 1 for every query, so the result is a constant.
+
+        memory (B, D) -> (B, D), equal to `attend_memory` at every query.
+        """
+        D = self.width
+        return self.out(F.linear(memory, self.project.weight[2 * D :], self.project.bias[2 * D :]))
+
+
+class FeedForward(nn.Module):
+    """Linear, GELU, Linear."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(width, hidden)
+        self.leave = nn.Linear(hidden, width)
+        for linear in (self.enter, self.leave):
+            nn.init.xavier_uniform_(linear.weight)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.leave(F.gelu(self.enter(tokens)))
+
+
+class EncoderLayer(nn.Module):
+    """Pre-norm self-attention and feed-forward."""
+
+    def __init__(self, width: int, heads: int, feedforward: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.feedforward_norm = nn.LayerNorm(width)
+        self.feedforward = FeedForward(width, feedforward)
+
+    def forward(self, tokens: Tensor, position: Tensor, visible: Tensor | None = None) -> Tensor:
+        tokens = tokens + self.attention.attend_self(self.attention_norm(tokens), position, visible)
+        return tokens + self.feedforward(self.feedforward_norm(tokens))
+
+
+class DecoderLayer(nn.Module):
+    """Pre-norm self-attention, cross-attention to a memory, feed-forward."""
+
+    def __init__(self, width: int, heads: int, feedforward: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.memory_norm = nn.LayerNorm(width)
+        self.memory_attention = Attention(width, heads)
+        self.feedforward_norm = nn.LayerNorm(width)
+        self.feedforward = FeedForward(width, feedforward)
+
+    def attend_self(self, tokens: Tensor, position: Tensor, visible: Tensor | None = None) -> Tensor:
+        return tokens + self.attention.attend_self(self.attention_norm(tokens), position, visible)
+
+    def feed(self, tokens: Tensor) -> Tensor:
+        return tokens + self.feedforward(self.feedforward_norm(tokens))
+
+    def forward(
+        self,
+        tokens: Tensor,
+        position: Tensor,
+        memory: Tensor,
+        memory_position: Tensor,
+        visible: Tensor | None = None,
+        memory_visible: Tensor | None = None,
+    ) -> Tensor:
+        tokens = self.attend_self(tokens, position, visible)
+        tokens = tokens + self.memory_attention.attend_memory(
+            self.memory_norm(tokens), position, memory, memory_position, memory_visible
+        )
+        return self.feed(tokens)
+
+
+class VariationalEncoder(nn.Module):
+    """Pre-norm transformer encoder with a mean token and a log-variance token in front of the content.
+
+    The two tokens are trainable (normal start) and always visible; positions 0, 1, 2, ... run over all tokens.
+    """
+
+    def __init__(self, layers: int, width: int, heads: int, feedforward: int) -> None:
+        super().__init__()
+        self.posterior = nn.Parameter(torch.randn(2, width))
+        self.layers = nn.ModuleList(EncoderLayer(width, heads, feedforward) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, content: Tensor, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode content tokens.
+
+        Args:
+            content: (B, N, D).
+            visible: (B, N) bool; hidden tokens change neither the posterior nor the other tokens.
+
+        Returns:
+            mean (B, D), log variance (B, D), the content tokens at the output (B, N, D).
+        """
+        B, N, D = content.shape
+        tokens = torch.cat((self.posterior.to(content.dtype).expand(B, 2, D), content), dim=1)  # (B, 2 + N, D)
+        position = sinusoidal_code(torch.arange(2 + N, device=content.device), D).to(content.dtype)
+        visible = F.pad(visible, (2, 0), value=True)
+        for layer in self.layers:
+            tokens = layer(tokens, position, visible)
+        tokens = self.norm(tokens)
+        return tokens[:, 0], tokens[:, 1], tokens[:, 2:]
+
+
+class Decoder(nn.Module):
+    """Parallel pre-norm transformer decoder: no causal mask, positions 0, 1, 2, ... on queries and on memory.
+
+    Without `content` the queries' content is the position code itself.
+    """
+
+    def __init__(self, layers: int, width: int, heads: int, feedforward: int) -> None:
+        super().__init__()
+        self.width = width
+        self.layers = nn.ModuleList(DecoderLayer(width, heads, feedforward) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def _positions(self, count: int, like: Tensor) -> Tensor:
+        return sinusoidal_code(torch.arange(count, device=like.device), self.width).to(like.dtype)
+
+    def forward(
+        self,
+        count: int,
+        memory: Tensor,
+        memory_visible: Tensor | None = None,
+        content: Tensor | None = None,
+        visible: Tensor | None = None,
+    ) -> Tensor:
+        """Decode `count` query tokens.
+
+        Args:
+            count: number of queries N.
+            memory: (B, M, D); memory_visible: (B, M) bool.
+            content: (B, N, D) content of the queries; None = the position code.
+            visible: (B, N) bool, queries that take part; a row without any is computed as if all did.
+
+        Returns:
+            (B, N, D).
+        """
+        position = self._positions(count, memory)
+        memory_position = self._positions(memory.shape[1], memory)
+        if content is None:
+            content = position.expand(memory.shape[0], -1, -1)
+        if visible is not None:
+            visible = visible | ~visible.any(dim=-1, keepdim=True)
+        tokens = content
+        for layer in self.layers:
+            tokens = layer(tokens, position, memory, memory_position, visible, memory_visible)
+        return self.norm(tokens)
+
+    def decode_single(self, count: int, memory: Tensor) -> Tensor:
+        """The same result for a memory of one token (B, D) and default queries, with less work -> (B, N, D).
+
+        Cross-attention to one token is a constant per item and layer, and the first self-attention sees the same
+        queries in every item, so it is computed once.
+        """
+        position = self._positions(count, memory)
+        tokens = position.unsqueeze(0)  # (1, N, D)
+        for layer in self.layers:
+            constant = layer.memory_attention.attend_single(memory)  # (B, D)
+            tokens = layer.feed(layer.attend_self(tokens, position) + constant.unsqueeze(1))
+        return self.norm(tokens)
