@@ -1,8 +1,8 @@
 """Transformer parts shared by the two blocks of G-HTT.
 
-What is implemented: pre-norm encoder and decoder layers whose sinusoidal position code is added to queries and keys in
-*every* layer and never to values (as in DETR), GELU, no dropout, a final LayerNorm, Xavier-uniform matrices; a variational
-encoder with a trainable mean token and a trainable log-variance token in front; the sampling and the KL term.
+What is implemented: pre-norm encoder and decoder layers whose sinusoidal position code is added to queries and keys
+in *every* layer and never to values (as in DETR), GELU, no dropout, a final LayerNorm, Xavier-uniform matrices; a
+variational encoder with a trainable mean token and a trainable log-variance token in front; sampling and KL term.
 
 Letters: B batch, N tokens, M memory tokens, D width, E heads.  Masks are True where a token is *visible*.
 """
@@ -126,9 +126,8 @@ class Attention(nn.Module):
     def _attend(self, queries: Tensor, keys: Tensor, values: Tensor, visible: Tensor | None) -> Tensor:
         B, N, D = queries.shape
         mask = None if visible is None else visible[:, None, None, :]  # (B, 1, 1, M)
-        mixed = F.scaled_dot_product_attention(
-            *(_split_heads(part, self.heads) for part in (queries, keys, values)), attn_mask=mask
-        )
+        query, key, value = (_split_heads(part, self.heads) for part in (queries, keys, values))
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return self.out(mixed.transpose(1, 2).reshape(B, N, D))
 
     def attend_self(self, tokens: Tensor, position: Tensor, visible: Tensor | None = None) -> Tensor:
@@ -307,6 +306,7 @@ class Decoder(nn.Module):
         position = self._positions(count, memory)
         tokens = position.unsqueeze(0)  # (1, N, D)
         for layer in self.layers:
+            assert isinstance(layer, DecoderLayer)
             constant = layer.memory_attention.attend_single(memory)  # (B, D)
             tokens = layer.feed(layer.attend_self(tokens, position) + constant.unsqueeze(1))
         return self.norm(tokens)
