@@ -49,6 +49,7 @@ __all__ = [
     "decode",
     "encode",
     "fit_palm_frames",
+    "hand_sizes",
     "last_palm",
     "mean_hand_size",
     "observed_palm",
@@ -107,13 +108,7 @@ def fit_palm_frames(joints: Tensor, known: Tensor, template: Tensor | None = Non
     fit = geometry.fit_rigid_planar if planar else geometry.fit_rigid
     rotation, _ = fit(filled, reference, weights)
     wrist = filled[..., 0, :]
-    # With some MCPs unknown, the mean distance of the known ones is scaled by the template's proportions.
-    distance = torch.linalg.vector_norm(filled[..., 1:, :] - wrist.unsqueeze(-2), dim=-1) * weights[..., 1:]
-    proportion = torch.linalg.vector_norm(reference[..., 1:, :], dim=-1)
-    expected = (proportion * weights[..., 1:]).sum(-1).clamp_min(1e-12)
-    size = distance.sum(-1) * proportion.mean(-1) / expected
-    full = palm_known[..., 1:].all(-1)
-    size = torch.where(full, distance.mean(-1), size)
+    size = _hand_size(filled, weights, reference)
     valid = valid & (size > 1e-9)
     identity = torch.eye(3, dtype=palm.dtype, device=palm.device)
     rotation = torch.where(valid[..., None, None], rotation, identity)
@@ -121,6 +116,24 @@ def fit_palm_frames(joints: Tensor, known: Tensor, template: Tensor | None = Non
     translation = torch.where(valid[..., None], translation, torch.zeros_like(translation))
     size = torch.where(valid, size, torch.zeros_like(size))
     return PalmFrames(rotation.to(joints), translation.to(joints), size.to(joints), valid)
+
+
+def hand_sizes(joints: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Hand size s of each hand in each frame without fitting a frame: (..., T, 2) sizes and (..., T, 2) bool."""
+    palm = joints[..., PALM_JOINTS, :]
+    palm_known = known[..., PALM_JOINTS]
+    filled = torch.where(palm_known.unsqueeze(-1), palm, torch.zeros_like(palm))
+    valid = palm_known[..., 0] & (palm_known[..., 1:].sum(-1) >= 2)
+    return _hand_size(filled, palm_known.to(palm.dtype), palm_template().to(palm)), valid
+
+
+def _hand_size(palm: Tensor, weights: Tensor, reference: Tensor) -> Tensor:
+    """Mean wrist-to-MCP distance; with MCPs unknown, that of the known ones scaled by the template's proportions."""
+    distance = torch.linalg.vector_norm(palm[..., 1:, :] - palm[..., :1, :], dim=-1) * weights[..., 1:]
+    proportion = torch.linalg.vector_norm(reference[..., 1:, :], dim=-1)
+    expected = (proportion * weights[..., 1:]).sum(-1).clamp_min(1e-12)
+    scaled = distance.sum(-1) * proportion.mean(-1) / expected
+    return torch.where(weights[..., 1:].bool().all(-1), distance.mean(-1), scaled)
 
 
 def _hold_last_seen(valid: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,16 +214,29 @@ def _depth_axes(rotation: Tensor, before: Tensor, space: str) -> Tensor:
     return torch.cat([before[..., 2, :], rotation[..., 1:2, 2, :]], dim=-2)
 
 
-def reset_first_motion(vector: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Set the palm motion of frame 0 to the identity and mark it unknown-by-convention as known only where it was.
+def reset_first_motion(vector: Tensor, known: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Give each hand the identity motion in the first frame in which it is seen: there is nothing to move from.
 
-    Every sequence that a network is fed starts so (specification, 3.3). vector and known are (..., T, 153).
+    Every sequence that a network is fed starts so (specification, 3.3).
+
+    Args:
+        vector, known: (..., T, 153).
+        valid: (..., T, 2) bool, frames in which each hand was seen; frame 0 counts as the first seen if absent.
+
+    Returns:
+        Copies of both; the reset motions are not known.
     """
     vector, known = vector.clone(), known.clone()
     neutral = torch.tensor([*IDENTITY_6D, 0.0, 0.0, 0.0], dtype=vector.dtype, device=vector.device)
-    for part in (LEFT_MOTION, RIGHT_MOTION):
-        vector[..., 0, part] = neutral
-        known[..., 0, part] = False
+    for hand, part in enumerate((LEFT_MOTION, RIGHT_MOTION)):
+        if valid is None:
+            start = torch.zeros(vector.shape[:-1], dtype=torch.bool, device=vector.device)
+        else:
+            seen = valid[..., hand]
+            start = seen & (seen.cumsum(-1) == 1)
+        start[..., 0] = True
+        vector[..., part] = torch.where(start.unsqueeze(-1), neutral, vector[..., part])
+        known[..., part] &= ~start.unsqueeze(-1)
     return vector, known
 
 
@@ -275,7 +301,8 @@ def decode(
     Args:
         vector: (..., T, 153); its motions accumulate from the frame before its first.
         base_rotation: (..., 2, 3, 3), base_translation: (..., 2, 3) metres: palm frames (world -> local) of that frame.
-        size: (..., 2) metres, the *observed* hand size: a decoded hand is first brought to unit palm size.
+        size: (..., 2) or, frame by frame, (..., T, 2) metres: the *observed* hand size; a decoded hand is first
+            brought to unit palm size.
         planar: keep the motion in the x-y plane, z = 0.
 
     Returns:
@@ -289,7 +316,8 @@ def decode(
     # A hand with unknown MCPs has no size of its own: its joints are already in units of s.
     complete = (torch.linalg.vector_norm(local[..., PALM_JOINTS[1:], :], dim=-1) > 1e-6).all(-1)
     own = torch.where(complete, own.clamp_min(1e-6), torch.ones_like(own))
-    local = local * (size.unsqueeze(-2) / own)[..., None, None]
+    per_frame = size if size.dim() == vector.dim() else size.unsqueeze(-2)
+    local = local * (per_frame / own)[..., None, None]
     base = local @ rotation + (translation / MOTION_SCALE).unsqueeze(-2)
     back = base_rotation.transpose(-1, -2).unsqueeze(-4)
     return (base - base_translation[..., None, :, None, :]) @ back
