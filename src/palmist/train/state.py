@@ -1,0 +1,89 @@
+"""The state of an unfinished run on disk: tensors in safetensors, the rest in JSON, never a pickle.
+
+    RUN/state/step-00000500/tensors.safetensors    model/NAME, average/NAME, optimizer/NUMBER/NAME
+    RUN/state/step-00000500/state.json             step, best validation loss, seconds, log sums, loss scaler
+
+A new state is written beside the old one and renamed when complete; only then is the old one removed.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from palmist.checkpoint import read_tensors, write_folder
+from palmist.errors import InputError
+
+FORMAT = "palmist-training-state"
+VERSION = 1
+
+
+@dataclass
+class RunState:
+    """Everything that step s + 1 needs besides the configuration and the data.
+
+    Random generators are not in it: they are seeded for every step (`palmist.train.sampling`), and so is the learning
+    rate a function of the step.
+    """
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def write_state(run: Path, state: RunState) -> None:
+    """Write the state of a run and remove older ones."""
+    folder = run / "state" / f"step-{state.step:08d}"
+    tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.tensors.items()}
+    text = json.dumps({"format": FORMAT, "version": VERSION, "step": state.step, **state.facts}, indent=1)
+
+    def fill(temporary: Path) -> None:
+        save_file(tensors, temporary / "tensors.safetensors")
+        (temporary / "state.json").write_text(text + "\n", encoding="utf-8")
+
+    write_folder(folder, fill)
+    for other in folder.parent.iterdir():
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def read_state(run: Path) -> RunState | None:
+    """The newest whole state of a run, None if the run stopped before its first one."""
+    folders = sorted((run / "state").glob("step-*"))
+    if not folders:
+        return None
+    file = folders[-1] / "state.json"
+    try:
+        facts = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} is missing or damaged ({error}); start the run anew in another folder") from error
+    if facts.pop("format", None) != FORMAT or facts.pop("version", None) != VERSION:
+        raise InputError(f"{file} is not a training state of version {VERSION}; resume with the Palmist that wrote it")
+    step = int(facts.pop("step"))
+    return RunState(step, read_tensors(folders[-1] / "tensors.safetensors"), facts)
+
+
+def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """An optimiser's tensors by number of parameter and name; its settings come from the configuration."""
+    return {
+        f"optimizer/{number}/{name}": torch.as_tensor(value)
+        for number, values in optimizer.state_dict()["state"].items()
+        for name, value in values.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """The inverse of `flatten_optimizer`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("optimizer/"):
+            _, number, name = key.split("/")
+            state.setdefault(int(number), {})[name] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
