@@ -19,6 +19,7 @@ from palmist.models.layers import (
     Batch,
     Decoder,
     EncoderLayer,
+    Linear,
     Parts,
     VariationalEncoder,
     draw_skip,
@@ -85,11 +86,11 @@ class ContextEncoder(nn.Module):
     def __init__(self, channels: int, layers: int, width: int, heads: int, feedforward: int) -> None:
         super().__init__()
         self.placeholder = nn.Parameter(torch.zeros(channels))
-        self.frame_in = nn.Sequential(nn.Linear(2 * channels, width), nn.GELU(), nn.Linear(width, width))
+        self.frame_in = nn.Sequential(Linear(2 * channels, width), nn.GELU(), Linear(width, width))
         self.summary = nn.Parameter(torch.randn(width))
         self.layers = nn.ModuleList(EncoderLayer(width, heads, feedforward) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, width)
+        self.out = Linear(width, width)
 
     def forward(self, context: Tensor, known: Tensor) -> Tensor:
         """context (B, T, C) float, known (B, T) or (B, T, C) bool -> (B, D)."""
@@ -106,7 +107,7 @@ class ContextEncoder(nn.Module):
 
 
 def _linear_unless_equal(source: int, target: int) -> nn.Module:
-    return nn.Identity() if source == target else nn.Linear(source, target)
+    return nn.Identity() if source == target else Linear(source, target)
 
 
 class ABlock(nn.Module):
@@ -134,7 +135,7 @@ class ABlock(nn.Module):
             if config.body_context
             else None
         )
-        self.label_in = nn.Linear(config.label_dim, W)
+        self.label_in = Linear(config.label_dim, W)
         self.encoder = VariationalEncoder(config.layers, W, config.heads, config.feedforward)
         self.decoder = Decoder(config.layers, W, config.heads, config.feedforward)
         for module in (self.mid_level_in, self.object_in, self.mid_level_out, self.label_in):

@@ -17,6 +17,7 @@ from palmist.errors import InputError
 from palmist.models.layers import (
     Batch,
     Decoder,
+    Linear,
     Parts,
     VariationalEncoder,
     draw_skip,
@@ -90,14 +91,14 @@ class PBlock(nn.Module):
         self.config = config
         W = config.width
         self.placeholder = nn.Parameter(torch.randn(DIM))
-        self.joints_in = nn.Linear(126, W // 2)
-        self.motions_in = nn.Linear(18, W // 4)
-        self.inter_hand_in = nn.Linear(9, W // 4)
+        self.joints_in = Linear(126, W // 2)
+        self.motions_in = Linear(18, W // 4)
+        self.inter_hand_in = Linear(9, W // 4)
         self.encoder = VariationalEncoder(config.layers, W, config.heads, config.feedforward)
         self.decoder = Decoder(config.layers, W, config.heads, config.feedforward)
-        last = nn.Linear(W, DIM)
+        last = Linear(W, DIM)
         # Shared by refined and predicted frames.
-        self.head = nn.Sequential(nn.Linear(W, W), nn.LeakyReLU(), nn.Linear(W, W), nn.LeakyReLU(), last)
+        self.head = nn.Sequential(Linear(W, W), nn.LeakyReLU(), Linear(W, W), nn.LeakyReLU(), last)
         for module in (self.joints_in, self.motions_in, self.inter_hand_in, *self.head):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
