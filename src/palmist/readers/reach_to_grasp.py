@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from palmist.readers.npz import load_arrays, scaled
+from palmist.npz import load_arrays, scaled
 from palmist.recording import ActionSegment, Body, Recording
 from palmist.skeleton import PALM
 

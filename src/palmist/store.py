@@ -1,0 +1,471 @@
+"""Recordings on disk: a folder of .npy arrays and an index, memory-mapped, safe against a crash while appending.
+
+    index.json      {"format": "palmist-store", "version": 1}
+    index.jsonl     one line per recording: name, frames, where its rows start in each array, checksums, metadata
+    joints.npy      (frames, 2, 21, 3) float32      valid.npy (frames, 2) bool       time.npy (frames,) float64
+    confidence.npy, interpolated.npy, body_joints.npy, body_valid.npy, camera_pose.npy: only of recordings with them
+
+Order of writing: arrays first, then fsync, then the index line, then fsync. A recording counts when its line is
+complete and its arrays are long enough, whatever the .npy headers say (they are brought up to date when the store is
+closed, so that numpy.load works on a closed store). A store that was cut off anywhere opens up to its last whole
+recording and says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import warnings
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, overload
+
+import numpy as np
+
+from palmist.errors import InputError
+from palmist.recording import Body, Recording
+from palmist.recording_file import fields_from_metadata, metadata, read_fields, read_recording, write_recording
+
+__all__ = ["Store", "open_source", "read_fields", "read_recording", "write_recording", "write_store"]
+
+FORMAT = "palmist-store"
+VERSION = 1
+_HEADER_BYTES = 128  # of every .npy here, so that the header can grow in place
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One array of the store: its number type and the shape of one row."""
+
+    dtype: np.dtype
+    row: tuple[int, ...]
+
+    @property
+    def row_bytes(self) -> int:
+        return self.dtype.itemsize * int(np.prod(self.row, dtype=np.int64))
+
+
+_COLUMNS: dict[str, _Column] = {
+    "joints": _Column(np.dtype("<f4"), (2, 21, 3)),
+    "valid": _Column(np.dtype("?"), (2,)),
+    "time": _Column(np.dtype("<f8"), ()),
+    "confidence": _Column(np.dtype("<f4"), (2, 21)),
+    "interpolated": _Column(np.dtype("?"), (2,)),
+    "body_joints": _Column(np.dtype("<f4"), (3,)),  # one row per frame and body joint: layouts differ in length
+    "body_valid": _Column(np.dtype("?"), ()),
+    "camera_pose": _Column(np.dtype("<f8"), (4, 4)),
+}
+
+
+def _header(column: _Column, rows: int) -> bytes:
+    """A .npy header, version 1.0, of exactly _HEADER_BYTES."""
+    text = f"{{'descr': '{column.dtype.str}', 'fortran_order': False, 'shape': {(rows, *column.row)}, }}"
+    text = text.ljust(_HEADER_BYTES - 11) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("latin1")
+
+
+class Store:
+    """A folder of recordings. Reads are memory-mapped: `store[i]` costs no copy, and slices of it neither.
+
+    A sequence of Recordings: len(store), store[i], store[2:5] (a list), iteration, store["name"]; `names`, `index`
+    (metadata per recording without touching arrays), `report` (what was lost when it was opened, else None).
+
+    >>> with Store.create("out/store") as store:
+    ...     store.extend(recordings)
+    >>> Store.open("out/store")[0].slice(0, 16).joints.shape
+    (16, 2, 21, 3)
+    """
+
+    def __init__(self, path: Path, index: list[dict[str, Any]], report: str | None) -> None:
+        self.path = path
+        self.report = report
+        self._index = index
+        self._position = {entry["name"]: i for i, entry in enumerate(index)}
+        self._recordings: list[Recording | None] = [None] * len(index)
+        self._maps: dict[str, np.ndarray] = {}
+        self._files: dict[str, BinaryIO] = {}
+        self._used = _rows_used(index)  # rows that count, per array
+        self._tail = dict(self._used)  # the same with those written but not yet in the index
+        self._index_bytes = _size(path / "index.jsonl")
+        self._lock: int | None = None
+
+    # ------------------------------------------------------------------------------------------------ open and create
+
+    @classmethod
+    def open(cls, path: str | Path) -> Store:
+        """Open a store for reading (and appending). Warns, and sets `report`, when its end is not whole.
+
+        Raises InputError when the folder is no store, or of a version that this Palmist does not read.
+        """
+        path = Path(path)
+        if not (path / "index.json").is_file() and not (path / "index.jsonl").is_file():
+            raise InputError(
+                f"{path} is not a Palmist store (no index.json); expected a folder made by: "
+                f"palmist prepare DATASET --root DIR --out {path}"
+            )
+        trouble = _check_version(path)
+        entries, lost = _read_index(path / "index.jsonl")
+        if lost:
+            trouble.append(lost)
+        whole, lost = _whole_entries(path, entries)
+        if lost:
+            trouble.append(lost)
+        report = None
+        if trouble:
+            report = f"{path}: {'; '.join(trouble)}; opened up to the last whole recording ({len(whole)} recordings)"
+            warnings.warn(report, stacklevel=2)
+        return cls(path, whole, report)
+
+    @classmethod
+    def create(cls, path: str | Path, overwrite: bool = False) -> Store:
+        """Make an empty store. Refuses a folder that holds something, or with `overwrite` anything but a store."""
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            is_store = (path / "index.json").is_file() or (path / "index.jsonl").is_file()
+            if not (overwrite and is_store):
+                what = "already holds a store" if is_store else "exists and is not a store"
+                fix = "pass overwrite or choose another folder" if is_store else "choose another folder"
+                raise InputError(f"{path} {what}; expected a new or empty folder; {fix}")
+            shutil.rmtree(path)
+        path.mkdir(parents=True, exist_ok=True)
+        for name, column in _COLUMNS.items():
+            (path / f"{name}.npy").write_bytes(_header(column, 0))
+        (path / "index.jsonl").touch()
+        unfinished = path / "index.json.part"
+        with unfinished.open("w", encoding="utf-8") as file:
+            json.dump({"format": FORMAT, "version": VERSION}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path / "index.json")
+        return cls(path, [], None)
+
+    # ----------------------------------------------------------------------------------------------------- reading
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    @overload
+    def __getitem__(self, key: int | str) -> Recording: ...
+    @overload
+    def __getitem__(self, key: slice) -> list[Recording]: ...
+    def __getitem__(self, key: int | str | slice) -> Recording | list[Recording]:
+        if isinstance(key, slice):
+            return [self[i] for i in range(*key.indices(len(self)))]
+        if isinstance(key, str):
+            if key not in self._position:
+                raise InputError(f"{self.path} has no recording '{key}'; it has {len(self)}, see Store.names")
+            key = self._position[key]
+        position = range(len(self))[key]  # negative and out-of-range as for any sequence
+        recording = self._recordings[position]
+        if recording is None:
+            recording = self._recordings[position] = self._load(self._index[position])
+        return recording
+
+    def __iter__(self) -> Iterator[Recording]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r}, {len(self)} recordings, {sum(e['frames'] for e in self._index)} frames)"
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the recordings, in order; they are unique."""
+        return [entry["name"] for entry in self._index]
+
+    @property
+    def index(self) -> tuple[Mapping[str, Any], ...]:
+        """Per recording: name, frames, space, subject, segments, ... as plain values; touches no array."""
+        return tuple({"name": e["name"], "frames": e["frames"], **e["metadata"]} for e in self._index)
+
+    def verify(self) -> list[str]:
+        """Names of recordings whose bytes differ from the checksums of their index line (reads everything)."""
+        damaged = []
+        for entry in self._index:
+            if any(zlib.crc32(self._rows(name, rows).tobytes()) != rows[2] for name, rows in entry["arrays"].items()):
+                damaged.append(entry["name"])
+        return damaged
+
+    def _rows(self, name: str, rows: Sequence[int]) -> np.ndarray:
+        """Rows of one array, a read-only view of the memory map."""
+        start, count = rows[0], rows[1]
+        column = _COLUMNS[name]
+        if count == 0:
+            return np.empty((0, *column.row), column.dtype)
+        held = self._maps.get(name)
+        if held is None or len(held) < start + count:
+            file = self.path / f"{name}.npy"
+            total = (file.stat().st_size - _HEADER_BYTES) // column.row_bytes
+            held = np.asarray(np.memmap(file, column.dtype, "r", _HEADER_BYTES, (total, *column.row)))
+            self._maps[name] = held
+        return held[start : start + count]
+
+    def _load(self, entry: dict[str, Any]) -> Recording:
+        arrays = {name: self._rows(name, rows) for name, rows in entry["arrays"].items()}
+        fields = fields_from_metadata({"name": entry["name"], **entry["metadata"]})
+        if "camera_pose" in arrays:
+            pose = arrays.pop("camera_pose")
+            fields["camera"] = {**(fields.get("camera") or {}), "pose": pose if entry["pose_per_frame"] else pose[0]}
+        if "body_joints" in arrays:
+            frames = entry["frames"]
+            body = object.__new__(Body)  # checked when it was written
+            body.__dict__.update(
+                joints=arrays.pop("body_joints").reshape(frames, -1, 3),
+                valid=arrays.pop("body_valid").reshape(frames, -1),
+                layout=entry["body_layout"],
+            )
+            fields["body"] = body
+        return Recording.trusted(**fields, **arrays)
+
+    # ----------------------------------------------------------------------------------------------------- writing
+
+    def append(self, recording: Recording) -> None:
+        """Add one recording; once this returns it survives a crash. For many, `extend` is faster."""
+        self.extend([recording])
+
+    def extend(
+        self, recordings: Iterable[Recording], batch: int = 64, progress: Callable[[Recording], object] | None = None
+    ) -> int:
+        """Add recordings, safe on disk after every `batch`; `progress` is called with each. Returns how many."""
+        count = 0
+        pending: dict[str, dict[str, Any]] = {}
+        try:
+            for recording in recordings:
+                if recording.name in self._position or recording.name in pending:
+                    raise InputError(
+                        f"{self.path} already has a recording '{recording.name}'; expected unique names; "
+                        "rename it with recording.replace(name=...)"
+                    )
+                pending[recording.name] = self._write_arrays(recording)
+                count += 1
+                if progress is not None:
+                    progress(recording)
+                if len(pending) >= batch:
+                    self._commit(list(pending.values()))
+                    pending = {}
+        finally:  # whatever stopped us, recordings that were written whole are kept
+            self._commit(list(pending.values()))
+        return count
+
+    def _write_arrays(self, recording: Recording) -> dict[str, Any]:
+        """Write the rows of one recording behind those counted so far and return its index line."""
+        entry: dict[str, Any] = {"version": VERSION, "name": recording.name, "frames": len(recording), "arrays": {}}
+        meta = metadata(recording)
+        meta.pop("name")
+        arrays: dict[str, np.ndarray | None] = {
+            key: getattr(recording, key) for key in ("joints", "valid", "time", "confidence", "interpolated")
+        }
+        if recording.body is not None:
+            arrays |= {"body_joints": recording.body.joints.reshape(-1, 3), "body_valid": recording.body.valid.ravel()}
+            entry["body_layout"] = recording.body.layout
+        if recording.camera is not None and "pose" in recording.camera:
+            pose = np.asarray(recording.camera["pose"], np.float64)
+            entry["pose_per_frame"] = pose.ndim == 3
+            arrays["camera_pose"] = pose.reshape(-1, 4, 4)
+        files = self._open_for_writing()
+        for name, array in arrays.items():
+            if array is None:
+                continue
+            column = _COLUMNS[name]
+            rows = np.ascontiguousarray(array, column.dtype)
+            start = self._tail[name]
+            files[name].seek(_HEADER_BYTES + start * column.row_bytes)
+            data = rows.tobytes()
+            files[name].write(data)
+            entry["arrays"][name] = [start, len(rows), zlib.crc32(data)]
+        for name, (start, count, _) in entry["arrays"].items():
+            self._tail[name] = start + count
+        return entry | {"metadata": meta}
+
+    def _commit(self, lines: list[dict[str, Any]]) -> None:
+        """Arrays to the disk, then the index lines: only then do the recordings count."""
+        if not lines:
+            return
+        files = self._open_for_writing()
+        for name, file in files.items():
+            if name != "index":
+                file.flush()
+                os.fsync(file.fileno())
+        files["index"].write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
+        files["index"].flush()
+        os.fsync(files["index"].fileno())
+        for line in lines:
+            self._position[line["name"]] = len(self._index)
+            self._index.append(line)
+            self._recordings.append(None)
+        self._used = dict(self._tail)
+
+    def _open_for_writing(self) -> dict[str, BinaryIO]:
+        """Open the files, first cutting off whatever an interrupted append left behind the last whole recording."""
+        if self._files:
+            return self._files
+        self._lock = _lock(self.path)
+        if _size(self.path / "index.jsonl") != self._index_bytes:
+            self.close()
+            raise InputError(f"{self.path} has changed since it was opened; open it again before appending")
+        for name, column in _COLUMNS.items():
+            path = self.path / f"{name}.npy"
+            rows = self._used[name]
+            file = path.open("r+b") if path.exists() else path.open("w+b")
+            file.write(_header(column, rows))  # the file may have been cut inside its header
+            file.truncate(_HEADER_BYTES + rows * column.row_bytes)
+            self._files[name] = file
+        if self.report is not None:
+            _rewrite_index(self.path, self._index)
+        self._files["index"] = (self.path / "index.jsonl").open("ab")
+        return self._files
+
+    def close(self) -> None:
+        """Bring the .npy headers up to date and close the files that were open for writing."""
+        for name, file in self._files.items():
+            if name != "index":
+                file.truncate(_HEADER_BYTES + self._used[name] * _COLUMNS[name].row_bytes)
+                file.seek(0)
+                file.write(_header(_COLUMNS[name], self._used[name]))
+            file.close()
+        self._files = {}
+        self._index_bytes = _size(self.path / "index.jsonl")
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            self.close()
+
+
+def _rows_used(entries: list[dict[str, Any]]) -> dict[str, int]:
+    """How many rows of each array belong to recordings."""
+    used = dict.fromkeys(_COLUMNS, 0)
+    for entry in entries:
+        for name, (start, count, _) in entry["arrays"].items():
+            used[name] = max(used[name], start + count)
+    return used
+
+
+def _lock(path: Path) -> int | None:
+    """One writer at a time: a lock on the folder, which ends with the process, so a crash leaves none behind."""
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        return None
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(folder)
+        raise InputError(f"{path} is being written by another process; wait until it ends") from error
+    return folder
+
+
+def _check_version(path: Path) -> list[str]:
+    """Refuse another format or version; a cut-off index.json is forgiven: every index line names the version."""
+    file = path / "index.json"
+    try:
+        head = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ["index.json is missing or cut off, the version was taken from index.jsonl"]
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise InputError(f"{file} does not name the format '{FORMAT}'; expected a folder made by palmist prepare")
+    _refuse_version(head.get("version"), path)
+    return []
+
+
+def _refuse_version(version: object, path: Path) -> None:
+    if version != VERSION:
+        raise InputError(
+            f"{path} is a store of version {version}; this Palmist reads version {VERSION}; "
+            "update it with: pip install -U palmist, or make the store again with palmist prepare"
+        )
+
+
+def _read_index(file: Path) -> tuple[list[dict[str, Any]], str | None]:
+    """Index entries up to the first line that is not complete, and a sentence about what was lost."""
+    entries: list[dict[str, Any]] = []
+    if not file.is_file():
+        return entries, "index.jsonl is missing"
+    lines = file.read_bytes().split(b"\n")
+    unfinished = lines.pop()
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            if not {"version", "name", "frames", "arrays", "metadata"} <= entry.keys():
+                raise ValueError("keys are missing")
+        except (ValueError, AttributeError):
+            return entries, f"line {number} of index.jsonl is not readable, {len(lines) - number + 1} lines are lost"
+        _refuse_version(entry["version"], file.parent)
+        entries.append(entry)
+    return entries, "index.jsonl ends inside a line" if unfinished else None
+
+
+def _whole_entries(path: Path, entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str | None]:
+    """The entries before the first one whose rows the array files no longer hold."""
+    sizes = {name: _size(path / f"{name}.npy") for name in _COLUMNS}
+    held = {name: max(0, sizes[name] - _HEADER_BYTES) // column.row_bytes for name, column in _COLUMNS.items()}
+    for position, entry in enumerate(entries):
+        for name, rows in entry["arrays"].items():
+            if name not in held:
+                raise InputError(f"{path} has an array '{name}' that this Palmist does not know; update Palmist")
+            if rows[0] + rows[1] > held[name]:
+                return entries[:position], (
+                    f"{name}.npy is cut off inside recording '{entry['name']}', {len(entries) - position} of "
+                    f"{len(entries)} recordings are lost"
+                )
+    used = _rows_used(entries)
+    expected = {name: _HEADER_BYTES + used[name] * column.row_bytes for name, column in _COLUMNS.items()}
+    if short := [name for name in _COLUMNS if sizes[name] < expected[name]]:
+        return entries, f"{', '.join(short)}.npy is cut off inside its header"
+    if longer := [name for name in _COLUMNS if sizes[name] > expected[name]]:
+        return entries, f"{', '.join(longer)} holds rows that no index line names (an append was cut off or is running)"
+    return entries, None
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size if file.is_file() else 0
+
+
+def _rewrite_index(path: Path, entries: list[dict[str, Any]]) -> None:
+    """Write the whole entries again, each file in one step, before the first append after a loss."""
+    texts = {
+        "index.jsonl": "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries),
+        "index.json": json.dumps({"format": FORMAT, "version": VERSION}),
+    }
+    for name, text in texts.items():
+        unfinished = path / f"{name}.part"
+        with unfinished.open("wb") as file:
+            file.write(text.encode())
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path / name)
+
+
+def write_store(
+    path: str | Path,
+    recordings: Iterable[Recording],
+    overwrite: bool = False,
+    progress: Callable[[Recording], object] | None = None,
+) -> Store:
+    """Write recordings into a new store and return it, open for reading."""
+    with Store.create(path, overwrite) as store:
+        store.extend(recordings, progress=progress)
+    return Store.open(path)
+
+
+def open_source(path: str | Path) -> Store | list[Recording]:
+    """Recordings of a path that a user typed: a store (folder) or one .npz file."""
+    path = Path(path)
+    if path.is_dir():
+        return Store.open(path)
+    return [read_recording(path)]
