@@ -8,11 +8,12 @@ Two things would then depend on the number of processes, and a model's `loss` av
   batch (one small all-reduce) and multiplies by the number of processes, so that the average over the processes, of
   the values and of the gradients, is exactly the masked mean of the whole batch. It works for any number of loss
   parts, each with its own mask. A plain mean over the rows needs nothing, since the shares are equal.
-- *Noise* drawn for a share differs from noise drawn for the whole batch. `normal` and `uniform` draw for the whole
-  batch from a generator that is seeded alike in all processes, and give back this share's rows. A single decision for
-  the whole batch (skip the tokens or not) may be drawn from the generator directly: it is the same everywhere.
+- *Noise* drawn for a share differs from noise drawn for the whole batch. The loop therefore puts `rows` = (first row,
+  rows of the whole batch) into a shared batch: the loss draws for the whole batch, from a generator that is seeded
+  alike in all processes, and keeps its own rows. A single decision for the whole batch (skip the tokens or not) may be
+  drawn as it is: it is the same everywhere.
 
-Outside the training loop there is one process and these are the ordinary masked mean and random draws.
+Outside the training loop there is one process and this is the ordinary masked mean.
 """
 
 from __future__ import annotations
@@ -39,18 +40,13 @@ _current = Share()
 
 @contextmanager
 def sharing(share: Share) -> Iterator[None]:
-    """Inside, the functions of this module know that the batch at hand is only a share of the global one."""
+    """Inside, `masked_mean` knows that the batch at hand is only a share of the global one."""
     global _current
     before, _current = _current, share
     try:
         yield
     finally:
         _current = before
-
-
-def current_share() -> Share:
-    """The share at hand; one of one outside the training loop."""
-    return _current
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -74,22 +70,3 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     with torch.no_grad():
         count = _current.sum_over_processes(weight.sum())
     return total * (_current.processes / count.clamp(min=1e-12).to(values.dtype))
-
-
-def normal(shape: tuple[int, ...] | torch.Size, generator: torch.Generator, like: Tensor) -> Tensor:
-    """Standard normal numbers for this share's rows: shape (B, ...) on the device and of the type of `like`."""
-    return _own_rows(torch.randn(_whole(shape), generator=generator, device=generator.device), like)
-
-
-def uniform(shape: tuple[int, ...] | torch.Size, generator: torch.Generator, like: Tensor) -> Tensor:
-    """Uniform numbers in [0, 1) for this share's rows: shape (B, ...) on the device and of the type of `like`."""
-    return _own_rows(torch.rand(_whole(shape), generator=generator, device=generator.device), like)
-
-
-def _whole(shape: tuple[int, ...] | torch.Size) -> tuple[int, ...]:
-    return (shape[0] * _current.processes, *shape[1:])
-
-
-def _own_rows(drawn: Tensor, like: Tensor) -> Tensor:
-    rows = drawn.shape[0] // _current.processes
-    return drawn[_current.rank * rows : (_current.rank + 1) * rows].to(device=like.device, dtype=like.dtype)

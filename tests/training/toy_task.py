@@ -1,4 +1,4 @@
-"""A small task for the tests of the training loop, and a command that trains it: python toy_task.py RUN [--key value]."""
+"""A small task for the tests of the training loop, and a command that trains it: toy_task.py RUN [--key value]."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from palmist.checkpoint import Checkpoint
 from palmist.config import TrainConfig
 from palmist.errors import InputError
-from palmist.global_batch import masked_mean, normal
+from palmist.global_batch import masked_mean
+from palmist.models.layers import sample_latent
 from palmist.train import TrainingInterrupted, train_from_file
 
 WIDTH = 6
@@ -35,8 +36,7 @@ class ToyData:
         rows = torch.from_numpy(indices)
         noise = 0.1 * torch.randn((len(rows), WIDTH), generator=generator)
         known = torch.arange(WIDTH) < (rows % WIDTH).unsqueeze(1)
-        pause = float(os.environ.get("TOY_PAUSE", "0"))
-        time.sleep(pause)
+        time.sleep(float(os.environ.get("TOY_PAUSE", "0")))  # so that a test can interrupt in time
         return {"x": self.x[rows] + noise, "y": self.y[rows], "known": known, "index": rows}
 
 
@@ -54,9 +54,8 @@ class ToyNet(nn.Module):
 
     def loss(self, batch: dict[str, Tensor], generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         mean, log_variance = self.encode(batch["x"]).chunk(2, dim=-1)
-        noise = batch["latent_noise"] if "latent_noise" in batch else normal(mean.shape, generator, mean)
-        second = normal(mean.shape, generator, mean)
-        out = self.decode(self.dropout(mean + (0.5 * log_variance).exp() * (noise + 0.1 * second)))
+        code = sample_latent(mean, log_variance, 1.0, generator, batch.get("rows"))
+        out = self.decode(self.dropout(code))
         if torch.rand((), generator=generator) < 0.5:
             out = out + self.skip(batch["x"])
         error = masked_mean((out - batch["y"]).abs(), batch["known"])
@@ -69,8 +68,6 @@ class ToyNet(nn.Module):
 
 
 class ToyTask:
-    latent_width = 8
-
     def train_data(self, config: TrainConfig) -> ToyData:
         return ToyData(config.data.get("windows", 40))
 

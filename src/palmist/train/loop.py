@@ -13,7 +13,6 @@ one builds the global batch and trains on its rows; `palmist.global_batch` says 
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import time
@@ -35,7 +34,6 @@ from palmist.train.logs import RunLog
 from palmist.train.sampling import (
     Sampler,
     augmentation_generator,
-    latent_generator,
     loss_generator,
     seed_global_generators,
     validation_generator,
@@ -110,7 +108,6 @@ def _make_fabric(config: TrainConfig) -> Any:
     precision = Precision() if config.precision == "32-true" else MixedPrecision(config.precision, device="cuda")
     strategy: Any = "auto"
     if config.processes > 1:
-        logging.getLogger("lightning.fabric").setLevel(logging.WARNING)  # which rank found which port is no news
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP would warn of what the next lines say
         # A network may leave a part unused in a step (skip connections by chance): DDP has to look for such parts.
         started_by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
@@ -160,7 +157,6 @@ def _fields() -> dict[str, Any]:
 
 def _train_in_process(fabric: Any, config: TrainConfig, task: Task, run: Path) -> dict[str, str]:
     """One process's part; errors are returned, since a child process's exception would reach the user as a trace."""
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
     try:
         with listening() as interrupt:
             trainer = _Trainer(fabric, config, task, run)
@@ -275,9 +271,6 @@ class _Trainer:
         """This process's rows of the step's global batch, on its device."""
         config = self.config
         batch = self.train_data.batch(self.sampler.indices(step), augmentation_generator(config.seed, step))
-        if self.task.latent_width:
-            shape = (config.batch_size, self.task.latent_width)
-            batch = {**batch, "latent_noise": torch.randn(shape, generator=latent_generator(config.seed, step))}
         rows = config.batch_size // self.share.processes
         first = self.share.rank * rows
         for name, tensor in batch.items():
@@ -285,9 +278,8 @@ class _Trainer:
                 raise ValueError(
                     f"batch[{name!r}] has {tensor.shape[0]} rows, expected {config.batch_size}, one per window"
                 )
-        mine = {name: tensor[first : first + rows] for name, tensor in batch.items()}
-        moved: dict[str, Any] = self.fabric.to_device(mine)
-        return moved
+        mine = self.fabric.to_device({name: tensor[first : first + rows] for name, tensor in batch.items()})
+        return {**mine, "rows": (first, config.batch_size)} if self.share.processes > 1 else mine
 
     def _average_over_processes(self, loss: Tensor, parts: Mapping[str, Any]) -> dict[str, float]:
         """Loss ("loss") and parts, averaged over the processes, as numbers."""

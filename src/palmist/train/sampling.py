@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 # Streams: a random number is used for one purpose only.
-_ORDER, _DRAW, _AUGMENTATION, _LATENT, _LOSS, _GLOBAL, _VALIDATION = range(7)
+_ORDER, _DRAW, _AUGMENTATION, _LOSS, _GLOBAL, _VALIDATION = range(6)
 
 
 class Sampler:
@@ -52,11 +52,6 @@ class Sampler:
 def augmentation_generator(seed: int, step: int) -> torch.Generator:
     """For `dataset.batch` of this step."""
     return _torch_generator(seed, _AUGMENTATION, step)
-
-
-def latent_generator(seed: int, step: int) -> torch.Generator:
-    """For `batch["latent_noise"]` of this step."""
-    return _torch_generator(seed, _LATENT, step)
 
 
 def loss_generator(seed: int, step: int) -> torch.Generator:

@@ -37,9 +37,6 @@ class Task(Protocol):
     level that loads its data in these methods.
     """
 
-    latent_width: int
-    """Width of `batch["latent_noise"]` (B, width), standard normal, that the loop adds to training batches; 0: none."""
-
     def train_data(self, config: TrainConfig) -> BatchedDataset: ...
 
     def validation_data(self, config: TrainConfig) -> BatchedDataset | None: ...
@@ -48,7 +45,8 @@ class Task(Protocol):
         """A network with `loss(batch, generator) -> (scalar, parts)`.
 
         The generator lives on the CPU and is seeded alike in all processes, anew for every step. `parts` maps names to
-        scalars, for the log. See `palmist.global_batch` for masked means and noise with several processes.
+        scalars, for the log. With several processes the batch also has `rows` = (first row, rows of the global batch);
+        see `palmist.global_batch` for what the loss does with it and for masked means.
         """
         ...
 
