@@ -7,7 +7,6 @@ of them. Values are interpolated only between two known neighbouring frames, nev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -233,15 +232,3 @@ def body_context(
     context = torch.cat([part.flatten(-2) for part in parts] + [points[..., 4, :], turn.squeeze(-1)], dim=-1)
     return torch.where(has_body.unsqueeze(-1), context, torch.zeros_like(context)), has_body
 
-
-def select(recordings: Sequence[Recording], **wanted: object) -> list[Recording]:
-    """Recordings whose attributes equal the given ones, or lie in the given collection, e.g. ``subject={"S1", "S3"}``."""
-
-    def fits(recording: Recording) -> bool:
-        for key, value in wanted.items():
-            actual = getattr(recording, key)
-            if not (actual in value if isinstance(value, (set, frozenset, list, tuple)) else actual == value):
-                return False
-        return True
-
-    return [recording for recording in recordings if fits(recording)]

@@ -1,0 +1,296 @@
+"""What `palmist train` can train: the two blocks of G-HTT, one after the other.
+
+``ghtt_p`` takes every recording whatever its labels; ``ghtt_a`` takes labelled ones and a finished P-block, which stays
+frozen. Both read the project's open data by name, or a user's store by path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from palmist.action_bank import ActionDataset, ActionGroup, as_json, pad_sequences
+from palmist.augment import AugmentConfig
+from palmist.checkpoint import Checkpoint, load_checkpoint
+from palmist.config import TrainConfig, build_config, merge
+from palmist.errors import InputError
+from palmist.models.ghtt import GHTT, PRESETS, GHTTConfig
+from palmist.models.ghtt_action_block import ABlockConfig
+from palmist.models.ghtt_pose_block import PBlock, PBlockConfig
+from palmist.pose_bank import NoiseConfig, PoseBank, WindowDataset, mirror_sequence
+from palmist.readers import READERS, open_data
+from palmist.recording import Recording
+from palmist.splits import recordings_of
+from palmist.windows import PoseSequence, to_pose_sequence
+
+__all__ = ["TASKS", "ActionTask", "PoseTask"]
+
+
+@dataclass(frozen=True)
+class SetConfig:
+    """One source of recordings.
+
+    reader: an open set's name (default: the key it stands under), or None with ``store`` = the folder of a store.
+    subjects: people to train on, None for all. share: chance of a training window to come from this set.
+    span: a name in a recording's provenance that holds [start, end] seconds to train on, None for the whole.
+    unsigned_label: label for synthetic recordings without a sign, see `palmist.augment.make_unsigned`.
+    """
+
+    reader: str | None = None
+    store: str | None = None
+    subjects: list[str] | None = None
+    share: float = 1.0
+    span: str | None = None
+    unsigned_label: str | None = None
+    augment: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PoseDataConfig:
+    """`data` of the task ghtt_p."""
+
+    sets: dict[str, SetConfig] = field(default_factory=dict)
+    validation: dict[str, SetConfig] = field(default_factory=dict)
+    mirror: bool = False
+    noise: NoiseConfig = field(default_factory=NoiseConfig)
+    cut_probability: float = 0.25
+
+
+@dataclass(frozen=True)
+class ActionDataConfig:
+    """`data` of the task ghtt_a. p_checkpoint: the folder of a finished P-block."""
+
+    p_checkpoint: str = ""
+    sets: dict[str, SetConfig] = field(default_factory=dict)
+    validation: dict[str, SetConfig] = field(default_factory=dict)
+    text_encoder: str = "auto"
+    augment: bool = True
+    whole_probability: float = 0.5
+    max_clips: int = 8
+
+
+def load_recordings(name: str, config: SetConfig) -> list[Recording]:
+    """The recordings of a set, of the named people only."""
+    if config.store is not None:
+        from palmist.store import Store
+
+        recordings = list(Store.open(Path(config.store)))
+    else:
+        known = config.reader or name
+        if known not in READERS:
+            raise InputError(f"data set '{known}' is not known; expected one of {', '.join(READERS)}, or give a store")
+        recordings = open_data(known)
+    chosen = recordings_of(recordings, config.subjects)
+    if not chosen:
+        there = sorted({str(recording.subject) for recording in recordings})
+        raise InputError(f"set '{name}' has no recording of {config.subjects}; expected subjects among {there}")
+    return chosen
+
+
+def _sequences(recordings: list[Recording], rate: float) -> list[PoseSequence]:
+    return [to_pose_sequence(recording, rate) for recording in recordings]
+
+
+class PoseTask:
+    """Train a P-block on all recordings, whatever their labels."""
+
+    latent_width = 0
+
+    def _data(self, config: TrainConfig, name: str) -> WindowDataset | None:
+        data = build_config(PoseDataConfig, config.data, "data")
+        sets: Mapping[str, SetConfig] = getattr(data, name)
+        if not sets:
+            return None
+        model = self._model_config(config)
+        sequences: list[PoseSequence] = []
+        chances: list[np.ndarray] = []
+        for key, entry in sets.items():
+            recordings = [r for r in load_recordings(key, entry) if r.valid.any()]
+            here = _sequences(recordings, model.rate)
+            if data.mirror and name == "sets":
+                here = here + [mirror_sequence(sequence) for sequence in here]
+            frames = sum(len(sequence) for sequence in here)
+            sequences += here
+            chances.append(np.full(len(here), entry.share / frames))
+        return WindowDataset(
+            PoseBank(sequences),
+            np.concatenate(chances),
+            clip_length=model.clip_length,
+            cut_probability=data.cut_probability if name == "sets" else 0.0,
+            noise=data.noise,
+            stride=1 if name == "sets" else model.clip_length,
+        )
+
+    def _model_config(self, config: TrainConfig) -> PBlockConfig:
+        return build_config(PBlockConfig, _resolve_preset(config.model, "p"), "model")
+
+    def train_data(self, config: TrainConfig) -> WindowDataset:
+        data = self._data(config, "sets")
+        if data is None:
+            raise InputError("data.sets is empty; name at least one set, for example asl_words: {}")
+        return data
+
+    def validation_data(self, config: TrainConfig) -> WindowDataset | None:
+        return self._data(config, "validation")
+
+    def build_model(self, config: TrainConfig) -> nn.Module:
+        torch.manual_seed(config.seed)
+        return PBlock(self._model_config(config))
+
+    def collect(self, model: nn.Module, config: TrainConfig) -> Checkpoint:
+        block = model
+        assert isinstance(block, PBlock)
+        state = {f"p.{name}": tensor for name, tensor in block.state_dict().items()}
+        settings = {"model": "ghtt", "ghtt": GHTTConfig(block.config, None).to_dict()}
+        return Checkpoint(state, settings, {}, card="")
+
+
+def _resolve_preset(model: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """`{preset: small, width: 96}` as the preset's settings with the changes."""
+    changes = dict(model)
+    name = changes.pop("preset", "small")
+    if name not in PRESETS:
+        raise InputError(f"there is no preset '{name}'; choose one of: {', '.join(PRESETS)}")
+    return merge(asdict(getattr(PRESETS[name], part)), changes)
+
+
+def load_p_block(path: str | Path) -> PBlock:
+    """The P-block of a G-HTT checkpoint, in evaluation mode and without gradients."""
+    from palmist.checkpoint import load_model_state
+
+    checkpoint = load_checkpoint(path)
+    settings = GHTTConfig.from_dict(checkpoint.config["ghtt"])
+    block = PBlock(settings.p)
+    state = {name[2:]: tensor for name, tensor in checkpoint.state.items() if name.startswith("p.")}
+    load_model_state(block, state)
+    return block.eval().requires_grad_(False)
+
+
+class ActionTask:
+    """Train an A-block on labelled recordings over a frozen P-block."""
+
+    latent_width = 0
+
+    def __init__(self) -> None:
+        self._taxonomies: dict[str, Any] = {}
+
+    def _labels(self, data: ActionDataConfig) -> tuple[str, ...]:
+        """All labels of the training sets in order of appearance of the sets, sorted within each."""
+        labels: list[str] = []
+        for key, entry in data.sets.items():
+            here = {segment.label for recording in load_recordings(key, entry) for segment in recording.segments}
+            labels += sorted(here - set(labels))
+        return tuple(labels)
+
+    def _groups(self, data: ActionDataConfig, name: str, labels: tuple[str, ...], rate: float) -> list[ActionGroup]:
+        row = {label: i for i, label in enumerate(labels)}
+        sets: Mapping[str, SetConfig] = getattr(data, name)
+        groups = []
+        for key, entry in sets.items():
+            items = [item for recording in load_recordings(key, entry) for item in labelled_parts(recording, entry.span)]
+            sequences = [to_pose_sequence(recording, rate) for recording, _ in items]
+            label = torch.tensor([row.get(label, -1) for _, label in items])
+            candidates = torch.zeros(len(labels), dtype=torch.bool)
+            candidates[[row[text] for text in {t for _, t in items} if text in row]] = True
+            unsigned = row.get(entry.unsigned_label) if entry.unsigned_label is not None else None
+            groups.append(
+                ActionGroup(
+                    name=key,
+                    hands=pad_sequences(sequences),
+                    label=label,
+                    candidates=candidates,
+                    space=sequences[0].space,
+                    share=entry.share,
+                    unsigned_label=unsigned,
+                    augment=build_config(AugmentConfig, entry.augment, f"data.sets.{key}.augment"),
+                )
+            )
+        return groups
+
+    def _data(self, config: TrainConfig, name: str) -> ActionDataset | None:
+        data = build_config(ActionDataConfig, config.data, "data")
+        if not getattr(data, name):
+            return None
+        block = load_p_block(data.p_checkpoint)
+        labels = self._labels(data)
+        groups = self._groups(data, name, labels, block.config.rate)
+        if name == "sets":
+            self._taxonomies = {group.name: as_json(group, labels) for group in groups}
+        return ActionDataset(
+            groups,
+            block,
+            use_augmentation=data.augment and name == "sets",
+            whole_probability=data.whole_probability,
+            max_clips=data.max_clips,
+            body_context=bool(_resolve_preset(config.model, "a")["body_context"]),
+        )
+
+    def train_data(self, config: TrainConfig) -> ActionDataset:
+        data = self._data(config, "sets")
+        if data is None:
+            raise InputError("data.sets is empty; name at least one labelled set, for example asl_words: {}")
+        return data
+
+    def validation_data(self, config: TrainConfig) -> ActionDataset | None:
+        return self._data(config, "validation")
+
+    def build_model(self, config: TrainConfig) -> nn.Module:
+        from palmist.models.ghtt_action_block import ABlock
+        from palmist.text.encoder import encode_labels
+
+        torch.manual_seed(config.seed)
+        data = build_config(ActionDataConfig, config.data, "data")
+        labels = self._labels(data)
+        features, encoder = encode_labels(labels, data.text_encoder)
+        self._encoder_name = encoder
+        block = load_p_block(data.p_checkpoint)
+        settings = merge(
+            _resolve_preset(config.model, "a"),
+            {"mid_level_dim": block.config.width, "label_dim": features.shape[1], "labels": list(labels)},
+        )
+        model = ABlock(build_config(ABlockConfig, settings, "model"))
+        model.set_labels(labels, torch.as_tensor(features))
+        return model
+
+    def collect(self, model: nn.Module, config: TrainConfig) -> Checkpoint:
+        from palmist.models.ghtt_action_block import ABlock
+
+        assert isinstance(model, ABlock)
+        data = build_config(ActionDataConfig, config.data, "data")
+        block = load_p_block(data.p_checkpoint)
+        whole = GHTTConfig(block.config, model.config)
+        state = {f"p.{name}": tensor for name, tensor in block.state_dict().items()}
+        state.update({f"a.{name}": tensor for name, tensor in model.state_dict().items()})
+        settings = {
+            "model": "ghtt",
+            "ghtt": whole.to_dict(),
+            "taxonomies": self._taxonomies,
+            "text_encoder": self._encoder_name,
+        }
+        return Checkpoint(state, settings, {}, card="")
+
+
+def labelled_parts(recording: Recording, span: str | None) -> list[tuple[Recording, str]]:
+    """A recording's labelled segments, each cut out with its label; ``span`` cuts the whole to a provenance interval."""
+    parts = []
+    for segment in recording.segments:
+        start, end = segment.start, segment.end
+        if span is not None:
+            if span not in recording.provenance:
+                continue
+            start, end = recording.provenance[span]
+        inside = np.nonzero((recording.time >= start - 1e-6) & (recording.time < end + 1e-6))[0]
+        if len(inside) >= 2:
+            parts.append((recording.slice(int(inside[0]), int(inside[-1]) + 1), segment.label))
+    return parts
+
+
+TASKS: dict[str, Callable[[], Any]] = {"ghtt_p": PoseTask, "ghtt_a": ActionTask}
+
+__all__ += ["GHTT", "labelled_parts", "load_p_block", "load_recordings"]
