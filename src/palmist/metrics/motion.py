@@ -117,26 +117,29 @@ def apd(futures: ArrayLike, known: ArrayLike | None = None, coordinates: Sequenc
 
     futures: (K, T, J, C), one hand, without the deterministic future (pass the 20 joints without the thumb CMC for the
     papers' figure); known: (T, J) or (T,) bool. Mean over the K (K - 1) / 2 pairs, the known frames and joints. Not
-    comparable with `apd_dlow`. nan with fewer than two futures or nothing known. float32 input is measured in float32.
+    comparable with `apd_dlow`. nan with fewer than two futures or nothing known. Distances are taken in float32, of
+    positions relative to the first future, which is exact to about 1e-7 of the spread.
 
     Example: ten futures at 0 and ten at distance d give d * 100 / 190.
     """
     samples = _picked(futures, coordinates, dimensions=4)
-    K, T, J, C = samples.shape
-    points = samples.reshape(K, T * J, C)[:, _frame_mask(known, T, J).ravel()]
+    K = len(samples)
+    points = _known_points(samples, known)
     if K < 2 or not points.size:
         return math.nan
-    axes = np.ascontiguousarray(points.transpose(2, 0, 1))  # coordinate first: every pass runs over contiguous memory
+    # relative to one future, so that float32 keeps the differences; coordinate first, so that passes are contiguous
+    axes = np.ascontiguousarray((points - points[:1]).transpose(2, 0, 1), dtype=np.float32)
     M = axes.shape[2]
-    squared, buffer = np.empty((K, M), axes.dtype), np.empty((K, M), axes.dtype)
+    squared, buffer = np.empty((K, M), np.float32), np.empty((K, M), np.float32)
     total = 0.0
     for shift in range(1, K):  # all pairs (a, a + shift) at once: K - 1 passes instead of K (K - 1) / 2
         s, b = squared[: K - shift], buffer[: K - shift]
-        s.fill(0)
-        for axis in axes:
-            np.subtract(axis[shift:], axis[:-shift], out=b)
-            np.multiply(b, b, out=b)
-            np.add(s, b, out=s)
+        for i, axis in enumerate(axes):
+            target = b if i else s
+            np.subtract(axis[shift:], axis[:-shift], out=target)
+            np.multiply(target, target, out=target)
+            if i:
+                np.add(s, b, out=s)
         np.sqrt(s, out=s)
         total += float(s.sum())
     return total / (K * (K - 1) / 2 * M)
@@ -148,8 +151,8 @@ def apd_dlow(futures: ArrayLike, known: ArrayLike | None = None, coordinates: Se
     Arguments as in `apd`. The value grows with the number of frames and joints: compare it at equal sizes only.
     """
     samples = _picked(futures, coordinates, dimensions=4)
-    K, T, J, C = samples.shape
-    kept = samples.reshape(K, T * J, C)[:, _frame_mask(known, T, J).ravel()].reshape(K, -1)
+    K = len(samples)
+    kept = _known_points(samples, known).reshape(K, -1)
     if K < 2 or not kept.size:
         return math.nan
     return float(pdist(kept.astype(np.float64, copy=False)).mean())
@@ -248,13 +251,18 @@ def _picked(values: ArrayLike, coordinates: Sequence[int] | None, dimensions: in
     return array if coordinates is None else array[..., list(coordinates)]
 
 
-def _frame_mask(known: ArrayLike | None, T: int, J: int) -> Array:
-    mask = np.ones((T, J), bool) if known is None else as_array(known, bool)
+def _known_points(samples: Array, known: ArrayLike | None) -> Array:
+    """The joints and frames (K, M, C) of samples (K, T, J, C) that `known` (T,) or (T, J) marks."""
+    K, T, J, C = samples.shape
+    points = samples.reshape(K, T * J, C)
+    if known is None:
+        return points
+    mask = as_array(known, bool)
     if mask.shape == (T,):
         mask = np.repeat(mask[:, None], J, axis=1)
     if mask.shape != (T, J):
         raise InputError(f"`known` has shape {mask.shape}; {T} frames of {J} joints need ({T},) or ({T}, {J}).")
-    return mask
+    return points[:, mask.ravel()]
 
 
 def _over_windows(errors: Displacement, which: str, best: bool, groups: Sequence[Any] | None) -> Metric:
