@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
+from palmist.global_batch import masked_mean
 from palmist.models.layers import (
     Batch,
     Decoder,
@@ -24,7 +25,6 @@ from palmist.models.layers import (
     VariationalEncoder,
     draw_skip,
     kl_divergence,
-    masked_mean,
     sample_latent,
     sinusoidal_code,
     standard_normal,
@@ -291,9 +291,9 @@ class ABlock(nn.Module):
             noise = standard_normal(mid_levels.shape, mid_levels, generator, rows)
             mid_levels = mid_levels + config.mid_level_noise * noise
         if self.training and config.token_dropout:
-            # Normal numbers below the quantile: one kind of draw serves all (see `rows`).
+            # Normal numbers below a quantile: one kind of draw serves all.
             quantile = torch.special.ndtri(torch.tensor(config.token_dropout, dtype=torch.float64)).item()
-            draw = standard_normal((*batch["clips"].shape, 2), batch["mid_levels"], generator, rows) < quantile
+            draw = standard_normal((*batch["clips"].shape, 2), mid_levels, generator, rows) < quantile
             hidden = (draw[..., 0], draw[..., 1])
         optional = {name: batch.get(name) for name in ("objects", "context", "context_known", "objects_known")}
         code = self.encode(mid_levels, batch["clips"], batch["phase"], hidden=hidden, **optional)

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
+from palmist.global_batch import masked_mean
 from palmist.models.layers import (
     Batch,
     Decoder,
@@ -22,7 +23,6 @@ from palmist.models.layers import (
     VariationalEncoder,
     draw_skip,
     kl_divergence,
-    masked_mean,
     sample_latent,
 )
 from palmist.pose_vector import (

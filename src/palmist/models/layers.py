@@ -49,13 +49,13 @@ def standard_normal(
 ) -> Tensor:
     """Standard normal numbers of `shape` on the device and in the type of `like`.
 
-    A generator may live on another device than `like` (a CPU generator makes the same draw everywhere).  `rows` =
-    (first, total) says that this batch is a part of a larger one: the whole is drawn and the part cut out, so several
-    processes with equal generators draw the same numbers as one process would.
+    A generator may live on another device than `like` (a CPU generator makes the same draw everywhere); None = torch's
+    own.  `rows` = (first, total) says that this batch is a part of a larger one (`palmist.global_batch`): the whole is
+    drawn and the part cut out.
     """
     first, total = rows if rows is not None else (0, shape[0])
     device = generator.device if generator is not None else like.device
-    noise = torch.randn((total, *shape[1:]), generator=generator, device=device, dtype=torch.float32)
+    noise = torch.randn((total, *shape[1:]), generator=generator, device=device)
     return noise[first : first + shape[0]].to(device=like.device, dtype=like.dtype)
 
 
@@ -71,8 +71,7 @@ def sample_latent(
     Args:
         mean, log_variance: (B, ...) of the posterior.
         factor: sampling factor f; 0 draws nothing from the generator.
-        generator: explicit random source.
-        rows: see `standard_normal`.
+        generator, rows: see `standard_normal`.
     """
     if factor == 0:
         return mean
@@ -90,12 +89,6 @@ def draw_skip(probability: float, like: Tensor, generator: torch.Generator | Non
     """One draw per batch: do the skip tokens join the decoder's memory?"""
     device = generator.device if generator is not None else like.device
     return bool(torch.rand((), generator=generator, device=device) < probability)
-
-
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of `values` where `mask`; zero, with zero gradients, where nothing is counted."""
-    mask = mask.expand_as(values)
-    return torch.where(mask, values, torch.zeros_like(values)).sum() / mask.sum().clamp_min(1)
 
 
 def affine(tokens: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -296,7 +289,7 @@ class Decoder(nn.Module):
         self.layers = nn.ModuleList(DecoderLayer(width, heads, feedforward) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
-    def _positions(self, count: int, like: Tensor) -> Tensor:
+    def positions(self, count: int, like: Tensor) -> Tensor:
         return sinusoidal_code(torch.arange(count, device=like.device), self.width).to(like.dtype)
 
     def forward(
@@ -318,8 +311,8 @@ class Decoder(nn.Module):
         Returns:
             (B, N, D).
         """
-        position = self._positions(count, memory)
-        memory_position = self._positions(memory.shape[1], memory)
+        position = self.positions(count, memory)
+        memory_position = self.positions(memory.shape[1], memory)
         if content is None:
             content = position.expand(memory.shape[0], -1, -1)
         if visible is not None:
@@ -335,7 +328,7 @@ class Decoder(nn.Module):
         Cross-attention to one token is a constant per item and layer, and the first self-attention sees the same
         queries in every item, so it is computed once.
         """
-        position = self._positions(count, memory)
+        position = self.positions(count, memory)
         tokens = position.unsqueeze(0)  # (1, N, D)
         for layer in self.layers:
             assert isinstance(layer, DecoderLayer)
