@@ -4,29 +4,32 @@ import * as THREE from "three";
 // Radii in palm lengths, by joint: wrist, then thumb, index, middle, ring, little from base to tip.
 // prettier-ignore
 const RADIUS = [
-  0.17, 0.16, 0.125, 0.108, 0.082,
-  0.125, 0.1, 0.087, 0.07, 0.128, 0.102, 0.089, 0.072, 0.125, 0.098, 0.085, 0.068, 0.112, 0.087, 0.075, 0.06,
+  0.16, 0.145, 0.115, 0.1, 0.074,
+  0.115, 0.092, 0.08, 0.063, 0.118, 0.094, 0.082, 0.065, 0.114, 0.09, 0.078, 0.061, 0.102, 0.08, 0.068, 0.053,
 ];
 const finger = (joint) => (joint === 0 ? 5 : (joint - 1) >> 2); // 0 thumb .. 4 little, 5 palm
 const mix = (a, b, share) => ({ a, b, share });
 
 /** Bones and the flesh between them: [start, end, radius at start, radius at end, colour at start, colour at end]. */
-function anatomy() {
+function anatomy(root) {
   const parts = [];
   const bone = (a, b) => parts.push([mix(a, a, 0), mix(b, b, 0), RADIUS[a], RADIUS[b], finger(b), finger(b)]);
   for (let base = 1; base < 21; base += 4) for (let j = base; j < base + 3; j++) bone(j, j + 1);
-  for (const knuckle of [5, 9, 13, 17]) parts.push([mix(0, knuckle, 0.1), mix(knuckle, knuckle, 0), 0.165, RADIUS[knuckle], 5, finger(knuckle)]);
-  parts.push([mix(0, 1, 0.1), mix(1, 1, 0), 0.15, RADIUS[1], 5, 0]);
+  for (const knuckle of [5, 9, 13, 17]) parts.push([mix(0, knuckle, 0.1), mix(knuckle, knuckle, 0), 0.155, RADIUS[knuckle], 5, finger(knuckle)]);
+  parts.push([mix(0, 1, 0.1), mix(1, 1, 0), 0.14, RADIUS[1], 5, 0]);
   for (const [a, b] of [[5, 9], [9, 13], [13, 17]]) {
-    parts.push([mix(0, a, 0.15), mix(a, b, 0.5), 0.16, 0.115, 5, 5]);
+    parts.push([mix(0, a, 0.15), mix(a, b, 0.5), 0.15, 0.106, 5, 5]);
     parts.push([mix(a, a, 0), mix(b, b, 0), RADIUS[a] * 0.93, RADIUS[b] * 0.93, finger(a), finger(b)]);
   }
-  parts.push([mix(1, 1, 0), mix(0, 5, 0.72), 0.135, 0.11, 0, 5]); // the ball of the thumb
-  parts.push([mix(2, 2, 0), mix(0, 5, 0.8), 0.085, 0.1, 0, 5]); // the web between thumb and index finger
+  parts.push([mix(1, 1, 0), mix(0, 5, 0.72), 0.125, 0.1, 0, 5]); // the ball of the thumb
+  parts.push([mix(2, 2, 0), mix(0, 5, 0.8), 0.078, 0.092, 0, 5]); // the web between thumb and index finger
+  if (root === "palm_centre") {
+    // There is no wrist: the palm is spanned from the thumb's base instead.
+    for (const knuckle of [5, 9, 13, 17]) parts.push([mix(1, 1, 0), mix(knuckle, knuckle, 0), 0.14, RADIUS[knuckle], 5, finger(knuckle)]);
+  }
   return parts;
 }
 
-const PARTS = anatomy();
 const AROUND = 14;
 const CAP = 4;
 
@@ -95,7 +98,8 @@ function wax(rimColour, opacity) {
 
 /** One hand as a solid. `shades` are six colours: thumb, index, middle, ring, little, palm. */
 export class SolidHand {
-  constructor(shades, { opacity = 0.93, rim = "#ffffff", order = 10, size = 1 } = {}) {
+  constructor(shades, { opacity = 0.93, rim = "#ffffff", order = 10, size = 1, root = "wrist" } = {}) {
+    this.parts = anatomy(root);
     this.size = size;
     this.opacity = opacity;
     const { directions, along, index } = unitCapsule();
@@ -105,7 +109,7 @@ export class SolidHand {
     geometry.setAttribute("normal", new THREE.Float32BufferAttribute(directions, 3));
     geometry.setAttribute("along", new THREE.Float32BufferAttribute(along, 1));
     const dynamic = (name, items) => {
-      const attribute = new THREE.InstancedBufferAttribute(new Float32Array(PARTS.length * items), items);
+      const attribute = new THREE.InstancedBufferAttribute(new Float32Array(this.parts.length * items), items);
       geometry.setAttribute(name, attribute.setUsage(THREE.DynamicDrawUsage));
       return attribute;
     };
@@ -133,7 +137,7 @@ export class SolidHand {
 
   paint(shades) {
     const colours = shades.map((shade) => new THREE.Color(shade));
-    PARTS.forEach(([, , , , from, to], i) => {
+    this.parts.forEach(([, , , , from, to], i) => {
       colours[from].toArray(this.startColour.array, 3 * i);
       colours[to].toArray(this.endColour.array, 3 * i);
     });
@@ -152,7 +156,7 @@ export class SolidHand {
     const known = (joint) => joints[3 * joint] === joints[3 * joint];
     // Some sources lack a joint (the thumb's base): its neighbours are then joined directly.
     const instead = (joint) => (known(joint) ? joint : joint === 1 && known(2) ? 2 : -1);
-    PARTS.forEach(([from, to, startRadius, endRadius], i) => {
+    this.parts.forEach(([from, to, startRadius, endRadius], i) => {
       const ends = [[from, startRadius, this.start], [to, endRadius, this.end]];
       const whole = ends.every(([end]) => instead(end.a) >= 0 && instead(end.b) >= 0);
       for (const [{ a, b, share }, radius, attribute] of ends) {

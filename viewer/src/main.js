@@ -302,7 +302,11 @@ function connect() {
 
 function openStage() {
   try {
-    const opened = new Stage($("canvas"));
+    const tag = $("tag");
+    const opened = new Stage($("canvas"), (place) => {
+      tag.hidden = !place;
+      if (place) tag.style.transform = `translate(${place.x.toFixed(1)}px, ${(place.y - 22).toFixed(1)}px) translate(-50%, -100%)`;
+    });
     opened.canvas.addEventListener("pointerdown", () => (opened.touched = true));
     opened.canvas.addEventListener("wheel", () => (opened.touched = true), { passive: true });
     return opened;

@@ -11,5 +11,5 @@ export const LIKELY = [GOLD_LEFT, GOLD_RIGHT];
 export const GOLD = "#ffc857";
 export const GHOST = "#dfe7f5";
 export const TRUTH = "#ffffff";
-export const BODY = "#222c42";
+export const BODY = "#202a3d";
 export const BACKGROUND = "#0a0d14";

@@ -24,6 +24,24 @@ void main() {
   gl_FragColor = vec4(vec3(0.42, 0.52, 0.72), (line * 0.2 + 0.03) * fade * fade);
 }`;
 
+/** The highest known joint. */
+function topOf(joints) {
+  let top = -1;
+  for (let joint = 0; joint < JOINTS; joint++) if (!(joints[3 * joint + 1] <= joints[3 * top + 1])) if (joints[3 * joint] === joints[3 * joint]) top = joint;
+  return top < 0 ? null : new THREE.Vector3().fromArray(joints, 3 * top);
+}
+
+function softDisc() {
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = 128;
+  const brush = canvas.getContext("2d");
+  const shade = brush.createRadialGradient(64, 64, 0, 64, 64, 64);
+  for (let stop = 0; stop <= 8; stop++) shade.addColorStop(stop / 8, `rgba(255,255,255,${0.5 * (1 - stop / 8) ** 2})`);
+  brush.fillStyle = shade;
+  brush.fillRect(0, 0, 128, 128);
+  return new THREE.CanvasTexture(canvas);
+}
+
 export class Stage {
   constructor(canvas, onDraw) {
     this.canvas = canvas;
@@ -72,6 +90,27 @@ export class Stage {
       }),
     );
     this.scene.add(this.floor);
+    // A pool of light below each hand tells how high and how near it is.
+    this.pools = [0, 1].map(() => {
+      const material = new THREE.MeshBasicMaterial({ map: softDisc(), transparent: true, depthWrite: false, blending: THREE.AdditiveBlending });
+      const pool = new THREE.Mesh(new THREE.PlaneGeometry(1, 1).rotateX(-Math.PI / 2), material);
+      pool.renderOrder = 1;
+      this.scene.add(pool);
+      return pool;
+    });
+  }
+
+  /** Light the floor below a hand. */
+  shine(side, joints, tint, strength) {
+    const pool = this.pools[side];
+    const known = [9, 5, 0].find((joint) => joints[3 * joint] === joints[3 * joint]);
+    if (known === undefined || strength <= 0.01) return;
+    const height = joints[3 * known + 1] - this.floor.position.y;
+    pool.visible = true;
+    pool.position.set(joints[3 * known], this.floor.position.y + 0.01, joints[3 * known + 2]);
+    pool.scale.setScalar(1.8 + 0.5 * height);
+    pool.material.color.copy(tint);
+    pool.material.opacity = (0.55 * strength) / (1 + 0.35 * height);
   }
 
   resize() {
@@ -94,11 +133,11 @@ export class Stage {
     const count = reading.futures.length;
     const frames = count ? reading.futures[0].frames : 0;
     const solid = (shades, rim, order) =>
-      [0, 1].map((side) => new SolidHand(shades[side], { rim, order, size: reading.handSizes[side] }));
+      [0, 1].map((side) => new SolidHand(shades[side], { rim, order, size: reading.handSizes[side], root: reading.root }));
     this.refined = solid(SOLID, "#ffffff", 20);
     this.likely = solid(LIKELY, "#fff1c9", 30);
     this.rest = new Segments(HANDS * PALM_BONES.length, { width: 1.4, opacity: 0.4, order: 12 });
-    this.ghost = new Segments(HANDS * PALM_BONES.length, { width: 1.3, opacity: 0.62, order: 42, depthTest: false });
+    this.ghost = new Segments(HANDS * PALM_BONES.length, { width: 1.6, opacity: 0.72, order: 42, depthTest: false });
     this.ghostDots = new Dots(HANDS * JOINTS, { size: 4, opacity: 0.75, order: 43 });
     this.ghostDots.material.depthTest = false;
     this.past = new Segments(HANDS * TRAILED.length * 200, { width: 2.2, order: 14, blend: "lighten" });
@@ -109,6 +148,7 @@ export class Stage {
     const truthFrames = reading.truth?.frames ?? 0;
     this.truth = new Segments(HANDS * 3 * (PALM_BONES.length + TRAILED.length * truthFrames) + 1, { width: 2, opacity: 0.95, order: 60, depthTest: false });
     this.bodyLines = new Segments((reading.body?.bones.length ?? 0) + 1, { width: 0.17, order: 2, worldUnits: true });
+    this.bodyLines.material.toneMapped = false;
     this.bodyDots = new Dots((reading.body?.points ?? 0) + 1, { size: 5, order: 3 });
     this.layers = [...this.refined, ...this.likely, this.rest, this.ghost, this.ghostDots, this.past, this.fans, this.trails];
     this.layers.push(this.trailEnds, this.goldTrail, this.truth, this.bodyLines, this.bodyDots);
@@ -179,9 +219,11 @@ export class Stage {
     const { reading, counts, visible } = this;
     for (const layer of LAYERS) counts[layer] = 0;
     const ahead = t - reading.boundary;
+    for (const pool of this.pools) pool.visible = false;
+    this.anchor = null;
     const foretold = reading.futures.length > 0 || reading.truth !== null;
     this.showObserved(t, visible.raw);
-    this.showSolid(t, foretold ? ahead : -1, visible.refined);
+    this.showSolid(t, foretold ? ahead : -1, reading.refined ? "refined" : "raw");
     this.showFutures(t, ahead, visible.futures, visible.most_likely);
     this.showTruth(t, ahead, visible.truth);
     this.showBody(t, visible.body);
@@ -202,7 +244,8 @@ export class Stage {
     ghostDots.flush();
   }
 
-  showSolid(t, ahead, on) {
+  /** The refined hands; where nothing was refined, the observed ones take their place. */
+  showSolid(t, ahead, layer) {
     const { rest, past, joints, reading, counts, refined } = this;
     const strength = ahead <= 0 ? 1 : Math.max(0, 1 - ahead / HANDOVER);
     const moment = Math.min(t, reading.boundary);
@@ -210,9 +253,10 @@ export class Stage {
     past.clear();
     for (let side = 0; side < HANDS; side++) {
       refined[side].hide();
-      if (!on || !reading.solid.hand(moment, side, joints)) continue;
+      if (!this.visible[layer] || !reading.solid.hand(moment, side, joints)) continue;
       refined[side].show(joints, strength);
-      counts.refined += strength > 0.01 ? 1 : 0;
+      this.shine(side, joints, TINTS[side], strength);
+      counts[layer] += strength > 0.01 ? 1 : 0;
       if (ahead > 0) rest.hand(joints, TINTS[side]); // where the hand was when observation ended
       this.pastTrail(moment, side);
     }
@@ -252,6 +296,8 @@ export class Stage {
         if (!future.hand(t, side, joints)) continue;
         if (chosen) {
           likely[side].show(joints, Math.min(1, ahead / HANDOVER));
+          this.shine(side, joints, COLOURS.gold, Math.min(1, ahead / HANDOVER));
+          if (ahead > HANDOVER) this.anchor = topOf(joints);
           counts.most_likely += ahead > 1e-6 ? 1 : 0;
         } else {
           fans.hand(joints, TINTS[side], { fade: 0.3 });
@@ -269,7 +315,8 @@ export class Stage {
     if (on && reading.truth && ahead >= -1e-6) {
       for (let side = 0; side < HANDS; side++) {
         for (let frame = 1; frame < reading.truth.frames && reading.truth.time[frame] <= t + 1e-6; frame++) {
-          if (frame % 2) this.step(truth, reading.truth, frame, side, COLOURS.truth);
+          const dense = reading.truth.frames > 24; // then whole steps serve as dashes
+          if (!dense || frame % 2) this.step(truth, reading.truth, frame, side, COLOURS.truth, { dashed: !dense });
         }
         if (ahead <= 1e-6 || !reading.truth.hand(t, side, joints)) continue;
         truth.hand(joints, COLOURS.truth, { dashed: true });
@@ -298,11 +345,19 @@ export class Stage {
     bodyDots.flush();
   }
 
+  /** Where the most likely hand's top is, in pixels of the canvas; null if it is not shown. */
+  anchorOnScreen() {
+    if (!this.anchor) return null;
+    const place = this.anchor.clone().project(this.camera);
+    const { clientWidth, clientHeight } = this.canvas;
+    return { x: ((place.x + 1) / 2) * clientWidth, y: ((1 - place.y) / 2) * clientHeight };
+  }
+
   draw() {
     this.controls.update();
     if (!this.stale) return;
     this.stale = false;
     this.renderer.render(this.scene, this.camera);
-    this.onDraw?.();
+    this.onDraw?.(this.anchorOnScreen());
   }
 }

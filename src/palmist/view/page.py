@@ -68,6 +68,7 @@ class PageReading(TypedDict):
     z_axis: NotRequired[str]  # "away" (smaller is nearer) | "towards"; left out: towards if y is up, else away
     aspect: NotRequired[float]  # image width / height; x and z of space "image" are multiplied by it
     absent_joints: NotRequired[Sequence[int]]  # slots that the source never records
+    root: NotRequired[str]  # what joint 0 is: "wrist" (default) or "palm_centre"
     unit: NotRequired[str]
     rate: NotRequired[float]  # frames per second
     subject: NotRequired[str]
@@ -103,7 +104,7 @@ def write_page(
     text = render_page(readings, title)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
+    target.write_text(text, encoding="utf-8", newline="\n")
     return target
 
 

@@ -18,7 +18,7 @@ from palmist.errors import InputError
 UNKNOWN = -32768  # the 16-bit code of a coordinate that nobody knows
 _STEPS = 65534  # codes -32767 .. 32767 span the range of one axis
 _SPACES = ("metric", "image", "planar")
-_TEXTS = ("name", "subject", "true_label", "label", "unit", "model", "attribution")
+_TEXTS = ("name", "subject", "true_label", "label", "unit", "model", "attribution", "root")
 
 
 def pack_reading(reading: Mapping[str, Any] | Any) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def pack_reading(reading: Mapping[str, Any] | Any) -> dict[str, Any]:
     packed.update(name=name, space=space, **_axes(source, space))
     packed["rate"] = None if source.get("rate") is None else float(source["rate"])
     packed["notes"] = [str(note) for note in _texts(source.get("notes"))]
-    packed["timing"] = {str(key): value for key, value in (source.get("timing") or {}).items() if value is not None}
+    packed["timing"] = _pack_timing(source.get("timing") or {}, f"{name}: timing")
     if source.get("observed") is None:
         raise InputError(f"{name}: there is no 'observed' track; give observed = {{time, joints, valid}}.")
     for key in ("observed", "refined", "truth_future"):
@@ -101,6 +101,17 @@ def _axes(source: Mapping[str, Any], space: str) -> dict[str, Any]:
         raise InputError(f"y_axis is {y_axis!r} and z_axis {z_axis!r}; expected 'up' or 'down', 'towards' or 'away'.")
     aspect = float(source.get("aspect") or 1.0) if space == "image" else 1.0
     return {"y_axis": y_axis, "z_axis": z_axis, "aspect": aspect}
+
+
+def _pack_timing(timing: Mapping[str, Any], where: str) -> dict[str, float | str]:
+    packed: dict[str, float | str] = {}
+    for key, value in timing.items():
+        if value is None:
+            continue
+        packed[str(key)] = value if isinstance(value, str) else float(value)
+        if not isinstance(value, str) and not np.isfinite(value):
+            raise InputError(f"{where}.{key} is {value}, expected seconds; leave it out if it was not measured.")
+    return packed
 
 
 def _texts(value: Any) -> Sequence[Any]:
