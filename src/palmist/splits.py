@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from palmist.errors import InputError
 from palmist.recording import Recording
 
-__all__ = ["SPLITS", "Split", "named_split", "recordings_of"]
+__all__ = ["FOLDS", "SPLITS", "Fold", "Split", "named_split", "recordings_of"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,33 @@ SPLITS: dict[str, dict[str, Split]] = {
     "reach_to_grasp": {**_leave_one_out(_PEOPLE), **_ALL},
     "leap_recordings": _ALL,
 }
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Who a model of the benchmark has never seen, in any set and with or without labels.
+
+    signers of asl_words and asl_letters, people of reach_to_grasp, takes of leap_recordings (which names nobody).
+    """
+
+    signers: tuple[str, ...]
+    people: tuple[str, ...]
+    takes: tuple[str, ...]
+
+
+_TAKES = (
+    "HandSplay_110fps", "Waiting_110fps", "brian", "confidence2", "confidence_74fps", "confidence_demo", "flapping",
+    "grab", "gun", "pinch", "rollAndPitchWithEntry", "test_paddle_rightwards", "three_claps", "wave",
+)  # fmt: skip
+
+
+def _fold(number: int, *signers: str) -> Fold:
+    takes = tuple(f"leap_recordings/{take}" for take in _TAKES[number - 1 :: 4])
+    return Fold(signers, _PEOPLE[2 * number - 2 : 2 * number], takes)
+
+
+#: The four folds of the benchmark: one P-block each serves several splits, and every person is left out by one of them.
+FOLDS: dict[int, Fold] = {1: _fold(1, "S2"), 2: _fold(2, "S1", "S3"), 3: _fold(3, "S1"), 4: _fold(4, "S3")}
 
 
 def named_split(data: str, name: str) -> Split:

@@ -37,7 +37,8 @@ class SetConfig:
     """One source of recordings.
 
     reader: an open set's name (default: the key it stands under), or None with ``store`` = the folder of a store.
-    subjects: people to train on, None for all. share: chance of a training window to come from this set.
+    subjects: people to train on, None for all. exclude: names of recordings to leave out (a set that names nobody is
+    split by recording). share: chance of a training window to come from this set.
     span: a name in a recording's provenance that holds [start, end] seconds to train on, None for the whole.
     unsigned_label: label for synthetic recordings without a sign, see `palmist.augment.make_unsigned`.
     """
@@ -45,6 +46,7 @@ class SetConfig:
     reader: str | None = None
     store: str | None = None
     subjects: list[str] | None = None
+    exclude: list[str] = field(default_factory=list)
     share: float = 1.0
     span: str | None = None
     unsigned_label: str | None = None
@@ -86,7 +88,7 @@ def load_recordings(name: str, config: SetConfig) -> list[Recording]:
         if known not in READERS:
             raise InputError(f"data set '{known}' is not known; expected one of {', '.join(READERS)}, or give a store")
         recordings = open_data(known)
-    chosen = recordings_of(recordings, config.subjects)
+    chosen = [r for r in recordings_of(recordings, config.subjects) if r.name not in config.exclude]
     if not chosen:
         there = sorted({str(recording.subject) for recording in recordings})
         raise InputError(f"set '{name}' has no recording of {config.subjects}; expected subjects among {there}")
