@@ -202,3 +202,14 @@ def test_wrong_shapes_are_refused(rng):
         motion.apd(futures, np.ones(7, bool))
     with pytest.raises(InputError, match="expected"):
         motion.apd(truth)
+
+
+def test_a_nan_prediction_is_an_error_not_a_gap(rng):
+    truth, futures = rng.normal(size=(3, 6, 20, 3)), rng.normal(size=(3, 5, 6, 20, 3))
+    futures[1, 2, 3, 4, 0] = np.nan
+    for call in (motion.ade, motion.fde, motion.error_by_horizon):
+        with pytest.raises(InputError, match="nan"):
+            call(futures, truth)
+    for call in (motion.apd, motion.apd_dlow):
+        with pytest.raises(InputError, match="nan"):
+            call(futures[1])

@@ -187,3 +187,11 @@ def test_wrong_shapes_are_refused(truth):
         pose.mepe(truth, truth, np.ones((6, 2), bool))
     with pytest.raises(InputError, match="21 joints"):
         pose.mpjpe_ra(truth[..., :20, :], truth[..., :20, :])
+
+
+def test_a_nan_estimate_is_an_error_not_a_gap(truth):
+    estimate = truth.copy()
+    estimate[2, 1, 8] = np.nan
+    for metric in (pose.mpjpe_ra, pose.mpjpe_pa, pose.mepe, pose.bone_length_error):
+        with pytest.raises(InputError, match="nan"):
+            metric(estimate, truth)

@@ -129,10 +129,7 @@ class ForecastAccumulator:
         for which in ("ade", "fde"):
             self.errors[which].append(result.mean(which) / scale)
             self.errors[f"{which}_best"].append(result.best(which) / scale)
-        for i in range(windows):
-            own = None if known is None else as_array(known)[i]
-            curve, seen = motion.error_by_horizon(futures[i], truth[i], own, coordinates)
-            self.curves.append(np.where(seen > 0, curve, np.nan) / scale[i])
+        self.curves.append(motion.horizon_curves(futures, truth, known, coordinates) / scale[:, None])
         start = len(self.groups)
         self.groups.extend([None] * windows if groups is None else list(groups))
         if len(self.groups) != start + windows:
@@ -157,7 +154,7 @@ class ForecastAccumulator:
         """Mean error at each predicted frame (T,) over windows, and the windows counted there (T,)."""
         if not self.curves:
             return np.zeros(0), np.zeros(0, int)
-        table = np.stack(self.curves)
+        table = np.concatenate(self.curves)
         seen = ~np.isnan(table)
         return motion.masked_mean(table, seen, axis=0), seen.sum(0)
 

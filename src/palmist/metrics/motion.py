@@ -98,18 +98,28 @@ def error_by_horizon(
     futures: (W, K, T, J, C) or (K, T, J, C). Each window counts once at each frame where it has a known joint. With
     `best` each window contributes the whole curve of its one future of least ADE, so that it is one motion.
     """
+    curve = horizon_curves(futures, truth, known, coordinates, best)
+    counted = ~np.isnan(curve)
+    return masked_mean(curve, counted, axis=0), counted.sum(0)
+
+
+def horizon_curves(
+    futures: ArrayLike,
+    truth: ArrayLike,
+    known: ArrayLike | None = None,
+    coordinates: Sequence[int] | None = None,
+    best: bool = False,
+) -> Array:
+    """Mean joint error of each window at each predicted frame, (W, T), nan where nothing is known."""
     distance, mask = _distances(futures, truth, known, coordinates)
     K, T, J = distance.shape[-3:]
-    distance, mask = distance.reshape(-1, K, T, J), mask.reshape(-1, T, J)
-    curves = masked_mean(distance, np.broadcast_to(mask[:, None], distance.shape), axis=-1)  # (W, K, T)
-    if best:
-        total = masked_mean(distance, np.broadcast_to(mask[:, None], distance.shape), axis=(-2, -1))
-        chosen = np.where(np.isnan(total), np.inf, total).argmin(-1)
-        curve = np.take_along_axis(curves, chosen[:, None, None], axis=1)[:, 0]
-    else:
-        curve = curves.mean(1)
-    frames = np.any(mask, axis=-1, keepdims=True)[..., 0]
-    return masked_mean(curve, frames, axis=0), frames.sum(0)
+    distance, mask = distance.reshape(-1, K, T, J), mask.reshape(-1, 1, T, J)
+    curves = masked_mean(distance, mask, axis=-1)  # (W, K, T)
+    if not best:
+        return curves.mean(1)
+    total = masked_mean(distance, mask, axis=(-2, -1))  # (W, K)
+    chosen = np.where(np.isnan(total), np.inf, total).argmin(-1)
+    return np.take_along_axis(curves, chosen[:, None, None], axis=1)[:, 0]
 
 
 def apd(futures: ArrayLike, known: ArrayLike | None = None, coordinates: Sequence[int] | None = None) -> float:
@@ -142,6 +152,8 @@ def apd(futures: ArrayLike, known: ArrayLike | None = None, coordinates: Sequenc
                 np.add(s, b, out=s)
         np.sqrt(s, out=s)
         total += float(s.sum())
+    if not math.isfinite(total):
+        raise InputError("Futures hold nan or infinite numbers at known joints; only unknown joints may.")
     return total / (K * (K - 1) / 2 * M)
 
 
@@ -155,7 +167,10 @@ def apd_dlow(futures: ArrayLike, known: ArrayLike | None = None, coordinates: Se
     kept = _known_points(samples, known).reshape(K, -1)
     if K < 2 or not kept.size:
         return math.nan
-    return float(pdist(kept.astype(np.float64, copy=False)).mean())
+    value = float(pdist(kept.astype(np.float64, copy=False)).mean())
+    if not math.isfinite(value):
+        raise InputError("Futures hold nan or infinite numbers at known joints; only unknown joints may.")
+    return value
 
 
 class FrechetDistance(NamedTuple):
@@ -239,7 +254,11 @@ def _distances(
         raise InputError(f"`known` has shape {mask.shape}; a truth of shape {true.shape} needs {true.shape[:-1]}.")
     true = np.where(mask[..., None], true.astype(np.float64), 0.0)
     predicted = np.where(mask[..., None, :, :, None], predicted.astype(np.float64), 0.0)
-    return np.linalg.norm(predicted - true[..., None, :, :, :], axis=-1), mask
+    distance = np.linalg.norm(predicted - true[..., None, :, :, :], axis=-1)
+    if not np.isfinite(distance).all():
+        # a nan would silently leave the mean, and make a broken model look better
+        raise InputError("Futures or truth hold nan or infinite numbers at known joints; only unknown joints may.")
+    return distance, mask
 
 
 def _picked(values: ArrayLike, coordinates: Sequence[int] | None, dimensions: int | None = None) -> Array:

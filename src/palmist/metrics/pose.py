@@ -169,7 +169,11 @@ def _prepare(estimate: ArrayLike, truth: ArrayLike, known: ArrayLike | None) -> 
     mask = np.ones(truth.shape[:-1], bool) if known is None else as_array(known, bool)
     if mask.shape != truth.shape[:-1]:
         raise InputError(f"`known` has shape {mask.shape}; joints of shape {truth.shape} need {truth.shape[:-1]}.")
-    return np.where(mask[..., None], estimate, 0.0), np.where(mask[..., None], truth, 0.0), mask
+    estimate, truth = np.where(mask[..., None], estimate, 0.0), np.where(mask[..., None], truth, 0.0)
+    if not (np.isfinite(estimate).all() and np.isfinite(truth).all()):
+        # a nan would silently leave the mean, and make a broken estimate look better
+        raise InputError("The estimate or the truth holds nan or infinite numbers at known joints; only unknown may.")
+    return estimate, truth, mask
 
 
 def _equal_palms(estimate: Array, truth: Array, known: Array) -> tuple[Array, Array, Array]:
