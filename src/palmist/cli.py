@@ -1,0 +1,309 @@
+"""The command `palmist`: thin, parse and call the function of the same name.
+
+Tables go to stdout, logs and progress to stderr; `--json FILE` writes the same facts as JSON ("-": stdout). Nothing
+heavy is imported before a command needs it, so that `palmist --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from palmist.cli_output import console, guarded, progress, say, table, write_json
+from palmist.errors import InputError
+from palmist.model_zoo import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from palmist.damage import DamageReport
+
+app = typer.Typer(
+    name="palmist",
+    help="Palmist reads hands: what they are doing, and what they will do next.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+JsonFile = Annotated[
+    str | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON (- = stdout).")
+]
+ModelName = Annotated[str, typer.Option("--model", "-m", help="A model's name or the folder of a checkpoint.")]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the command `palmist`."""
+    app(args=arguments, prog_name="palmist")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata
+
+        print(f"palmist {metadata.version('palmist')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+@guarded
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the page palmist_demo.html.")] = Path("out"),
+    model: ModelName = DEFAULT_MODEL,
+    json_file: JsonFile = None,
+) -> None:
+    """Read shipped recordings of people that the model never saw: a table here, and an HTML page."""
+    from palmist.demo import run_demo
+
+    run_demo(out, model, json_file)
+
+
+@app.command()
+@guarded
+def read(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A recording (.npz) or a store (folder).")],
+    model: ModelName = DEFAULT_MODEL,
+    futures: Annotated[int, typer.Option(min=0, max=1000, help="How many possible futures.")] = 20,
+    horizon: Annotated[float, typer.Option(metavar="SECONDS", help="How far ahead.")] = 1.0,
+    observe_until: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Read only up to this time; the rest is the truth to compare with."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="A taxonomy of the model, or your own labels with commas between them.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the futures.")] = 0,
+    factor: Annotated[float, typer.Option(min=0, help="How far the futures may stray (sampling factor).")] = 5.0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a page, and each reading as a recording.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Read recordings: refine the poses, recognise the action, predict futures."""
+    from palmist.cli_read import run_read
+
+    options: dict[str, Any] = {
+        "futures": futures, "horizon": horizon, "observe_until": observe_until, "seed": seed, "factor": factor,
+        "labels": labels,
+    }  # fmt: skip
+    run_read(source, model, options, out, json_file)
+
+
+@app.command()
+@guarded
+def check(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A recording (.npz) or a store (folder).")],
+    repair: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Write what can be repaired: an .npz, or a store for a store.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Say what is damaged in recordings, and repair what can be repaired."""
+    from palmist.cli_read import refuse_video
+
+    refuse_video(str(source))
+    if source.is_dir():
+        reports, lost = _check_store(source, repair)
+    else:
+        reports, lost = _check_file(source, repair)
+    shown = console(json_file)
+    findings = table(None, ("recording", "left"), ("", "left"), ("finding", "left"), ("mended by --repair", "left"))
+    marks = {"error": "[red]error[/]", "warning": "[yellow]warning[/]", "info": "info"}
+    for report in reports:
+        for finding in report.findings:
+            if finding.severity != "info" or len(reports) == 1:
+                findings.add_row(
+                    report.name, marks[finding.severity], finding.sentence, "yes" if finding.repairable else ""
+                )
+    if findings.row_count:
+        shown.print(findings)
+    bad = sum(not report.ok for report in reports)
+    frames = sum(report.frames for report in reports)
+    shown.print(f"{len(reports)} recordings, {frames} frames: {len(reports) - bad} sound, {bad} with damage")
+    write_json(
+        json_file,
+        {
+            "format": "palmist-check",
+            "version": 1,
+            "source": str(source),
+            "ok": bad == 0 and lost is None,
+            "lost": lost,
+            "recordings": [report.to_json() for report in reports],
+        },
+    )
+
+
+def _check_file(source: Path, out: Path | None) -> tuple[list[DamageReport], str | None]:
+    from palmist.damage import check as check_recording
+    from palmist.damage import repair as repair_recording
+    from palmist.recording_file import write_recording
+
+    report = check_recording(source)
+    if out is not None:
+        target = write_recording(out, repair_recording(source))
+        say(f"repaired recording written to {target}")
+    return [report], None
+
+
+def _check_store(source: Path, out: Path | None) -> tuple[list[DamageReport], str | None]:
+    from palmist.damage import check as check_recording
+    from palmist.damage import repair as repair_recording
+    from palmist.store import Store, write_store
+
+    store = Store.open(source)
+    lost = store.report
+    reports = []
+    with progress("checking", len(store)) as advance:
+        damaged = set(store.verify())
+        if damaged:
+            names = ", ".join(sorted(damaged)[:3])
+            lost = "; ".join(filter(None, (lost, f"bytes changed since they were written in {len(damaged)}: {names}")))
+            say(f"warning: {lost}")
+        for recording in store:
+            reports.append(check_recording(recording))
+            advance(recording.name)
+    if not reports:
+        raise InputError(f"{source} holds no recordings; fill it with palmist prepare")
+    if out is not None:
+        with progress("repairing", len(store)) as advance:
+            write_store(out, (repair_recording(r) for r in store), progress=lambda r: advance(r.name))
+        say(f"repaired store written to {out}")
+    return reports, lost
+
+
+@app.command()
+@guarded
+def prepare(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A name that palmist datasets lists.")],
+    out: Annotated[Path, typer.Option(metavar="STORE", help="The store to make, a folder.")],
+    root: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the data set lies; open sets need none in the repository.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is there.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Turn a data set into a store."""
+    from palmist.readers import data_root, reader
+    from palmist.store import write_store
+
+    entry = reader(dataset)
+    if root is None:
+        if entry.folder is None:
+            raise InputError(f"{dataset} is not part of Palmist; fetch it from {entry.url} and give --root FOLDER")
+        root = data_root() / entry.folder
+    if not root.is_dir():
+        raise InputError(f"--root {root} is not a folder; expected the folder that holds {dataset}")
+    with progress(f"preparing {dataset}", None) as advance:
+        store = write_store(out, entry.read(root), overwrite, progress=lambda recording: advance(recording.name))
+    frames = sum(entry_["frames"] for entry_ in store.index)
+    console(json_file).print(f"{len(store)} recordings, {frames} frames of {dataset} in {out}")
+    write_json(
+        json_file,
+        {
+            "format": "palmist-prepare", "version": 1, "dataset": dataset, "licence": entry.licence,
+            "credit": entry.credit, "recordings": len(store), "frames": frames, "store": str(out),
+        },
+    )  # fmt: skip
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@guarded
+def train(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="YAML file, for example configs/ghtt/p_small.yaml.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with this run.")] = None,
+) -> None:
+    """Train a model; every setting of the file can be changed by [bold]--key value[/], for example --model.width 64."""
+    from palmist.train import train_from_file
+
+    run = train_from_file(config, context.args, resume)
+    console().print(f"{run}: checkpoints last and, with validation data, best")
+
+
+@app.command()
+@guarded
+def evaluate(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A model's name or the folder of a checkpoint.")
+    ],
+    data: Annotated[str, typer.Option(metavar="STORE", help="A store, or the name of an open data set.")],
+    split: Annotated[str, typer.Option(metavar="NAME", help="For example cross_signer_a, or all.")] = "all",
+    json_file: JsonFile = None,
+) -> None:
+    """Measure a checkpoint: every metric that the model and the data allow."""
+    from palmist.evaluate import evaluate_checkpoint  # type: ignore[import-not-found, unused-ignore]
+
+    evaluate_checkpoint(checkpoint, data, split, json_file)
+
+
+@app.command()
+@guarded
+def benchmark(
+    kind: Annotated[str, typer.Argument(metavar="quality|speed")],
+    only: Annotated[str | None, typer.Option(metavar="NAME", help="Only records whose name begins so.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure again what benchmarks/results holds."""
+    if kind not in ("quality", "speed"):
+        raise InputError(f"there is no benchmark '{kind}'; expected quality or speed")
+    from palmist.benchmark import run  # type: ignore[import-not-found, unused-ignore]
+
+    run(kind, only, json_file)
+
+
+@app.command()
+@guarded
+def models(json_file: JsonFile = None) -> None:
+    """List the models: what they are, their licence, where to get them."""
+    from palmist.model_zoo import models as list_models
+
+    found = list_models()
+    shown = table(None, ("model", "left"), ("what, licence, and where to get it", "left"))
+    for model in found:
+        size = f"{model.size / 1e6:.1f} MB, " if model.path is not None else "[yellow]missing here[/], "
+        shown.add_row(f"[bold]{model.name}[/]", f"{model.description}\n{model.licence}\n{size}{model.where}")
+    console(json_file).print(shown)
+    for model in found:
+        for name, entry in model.taxonomies.items():
+            console(json_file).print(f"\n{model.name}, labels {name}: {', '.join(entry['labels'])}", highlight=False)
+    write_json(json_file, [model.to_json() for model in found])
+
+
+@app.command()
+@guarded
+def datasets(json_file: JsonFile = None) -> None:
+    """List the data sets that Palmist reads: what they are, their licence, where to get them."""
+    from palmist.readers import READERS
+
+    shown = table(None, ("data set, licence", "left"), ("what, and where to get it", "left"))
+    shown.columns[0].max_width = 18
+    listing = []
+    for entry in READERS.values():
+        carried = entry.folder is not None
+        where = f"in data/{entry.folder}, from" if carried else "register at" if entry.gated else "fetch it from"
+        shown.add_row(f"[bold]{entry.name}[/]\n{entry.licence}", f"{entry.description}\n{where}\n{entry.url}")
+        listing.append(
+            {
+                "name": entry.name, "description": entry.description, "licence": entry.licence, "url": entry.url,
+                "credit": entry.credit, "carried": carried, "gated": entry.gated,
+            }
+        )  # fmt: skip
+    console(json_file).print(shown)
+    write_json(json_file, listing)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
