@@ -4,8 +4,9 @@ Paper: "Generative Hierarchical Temporal Transformer for Hand Pose and Action Mo
 
 Implemented whole, in reading order: `layers` (transformers), `ghtt_pose_block` (P-block: 16 observed frames ->
 mid-level m -> the next 16 frames), `ghtt_action_block` (A-block: mid-levels of up to 16 clips -> alpha -> action, and
-the mid-levels of the clips to come), `ghtt_flows` (every test-time flow), and this file (both blocks together,
-presets). The mid-level m of clip k is *encoded* from the poses of clip k and *decodes* to the poses of clip k + 1.
+the mid-levels of the clips to come), `ghtt_clips` and `ghtt_flows` (every test-time flow), and this file (both blocks
+together, presets). The mid-level m of clip k is *encoded* from the poses of clip k and *decodes* to the poses of clip
+k + 1.
 
 Numbered deviations, and why:
 
@@ -34,22 +35,31 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from palmist.errors import InputError
 from palmist.models.ghtt_action_block import ABlock, ABlockConfig, EncodedAction
+from palmist.models.ghtt_clips import Clips, ClipSequence, Futures, Recognition, Refined, cut_clips
+from palmist.models.ghtt_flows import TEST_FACTOR, TestTimeFlows
 from palmist.models.ghtt_pose_block import EncodedClip, PBlock, PBlockConfig
 
 __all__ = [
     "GHTT",
     "PRESETS",
+    "TEST_FACTOR",
     "ABlock",
     "ABlockConfig",
+    "ClipSequence",
+    "Clips",
     "EncodedAction",
     "EncodedClip",
+    "Futures",
     "GHTTConfig",
     "PBlock",
     "PBlockConfig",
+    "Recognition",
+    "Refined",
+    "cut_clips",
 ]
 
 
@@ -95,8 +105,8 @@ PRESETS: dict[str, GHTTConfig] = {
 }
 
 
-class GHTT(nn.Module):
-    """P-block and A-block together, with the test-time flows.
+class GHTT(TestTimeFlows):
+    """P-block and A-block together; the test-time flows are those of `TestTimeFlows`.
 
     Example:
         >>> model = GHTT.from_preset("small")
