@@ -33,7 +33,7 @@ def load_arrays(path: Path, keys: Iterable[str] | None = None) -> dict[str, np.n
             if missing:
                 raise InputError(f"{path} has no array {', '.join(missing)}; it has {', '.join(archive.files)}")
             for key in wanted:
-                arrays[key] = archive[key]
+                arrays[key] = np.asanyarray(archive[key])  # a member that is no .npy arrives as bytes
                 arrays[key].flags.writeable = False
     except InputError:
         raise

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from palmist.errors import InputError
 from palmist.readers.asl import read_letters, read_words
+from palmist.readers.h2o import read_h2o
 from palmist.readers.leap import read_leap
 from palmist.readers.reach_to_grasp import read_reach_to_grasp
 from palmist.recording import Recording
@@ -78,6 +79,15 @@ READERS: dict[str, Reader] = {
             "Leap Motion, Inc.",
             read_leap,
             folder="leap_recordings",
+        ),
+        Reader(
+            "h2o",
+            "two hands and an object, 4 people, 36 actions, metric 3D, 30 Hz, 184 sequences",
+            "own terms, registration needed",
+            "https://taeinkwon.com/projects/h2o",
+            "Kwon, Tekin, Stühmer, Bogo, Pollefeys, H2O: Two Hands Manipulating Objects, ICCV 2021",
+            read_h2o,
+            gated=True,
         ),
     )
 }

@@ -28,7 +28,7 @@ def word_label(name: str) -> str:
 
 def letter_label(name: str) -> str:
     """The label of a class of asl_letters: "-" is "no sign", "a" is "letter a" (there is a word "a" in asl_words)."""
-    return {"-": "no sign", "space": "letter space"}.get(name, f"letter {name}")
+    return "no sign" if name == "-" else f"letter {name}"
 
 
 def read_words(root: Path) -> Iterator[Recording]:
