@@ -25,6 +25,7 @@ Numbered deviations, and why:
 6. Options beyond the paper, off by default: `token_dropout`, `label_smoothing`, `action_on_mean`.
 7. Widths other than the feature dimensions: a trainable Linear leads in (and out, for mid-levels); none when equal.
 8. The output head starts at the identity rotation (bias), so that accumulated motions are sane from the first step.
+9. A wrist that comes out of the head is set to exactly the origin of its palm frame, which it is by definition.
 
 Letters: B batch, T frames, N observed clips, M future clips, K futures, D width, L labels.
 """

@@ -110,6 +110,8 @@ class PBlock(nn.Module):
                 usable[part] = False
         self.register_buffer("usable", usable, persistent=False)
         self.usable: Tensor
+        self.register_buffer("free", free_entries(), persistent=False)
+        self.free: Tensor
 
     def encode(self, observed: Tensor, known: Tensor, frames: Tensor) -> EncodedClip:
         """Encode clips.
@@ -133,7 +135,7 @@ class PBlock(nn.Module):
             dim=-1,
         )  # (B, T, D)
         mean, log_variance, tokens = self.encoder(tokens, frames)
-        return EncodedClip(mean, log_variance, tokens, self.head(tokens))
+        return EncodedClip(mean, log_variance, tokens, self.head(tokens) * self.free)
 
     def decode(self, mid_level: Tensor, tokens: Tensor | None = None, frames: Tensor | None = None) -> Tensor:
         """Decode mid-levels to the next clip.
@@ -149,11 +151,11 @@ class PBlock(nn.Module):
         if tokens is not None:
             memory = torch.cat((memory, tokens), dim=1)  # (B, 1 + T, D)
             visible = None if frames is None else F.pad(frames, (1, 0), value=True)
-        return self.head(self.decoder(self.config.clip_length, memory, visible))
+        return self.head(self.decoder(self.config.clip_length, memory, visible)) * self.free
 
     def decode_collapsed(self, mid_level: Tensor) -> Tensor:
         """`decode(mid_level)` without skip tokens in less time: same numbers to rounding.  (B, D) -> (B, T, 153)."""
-        return self.head(self.decoder.decode_single(self.config.clip_length, mid_level))
+        return self.head(self.decoder.decode_single(self.config.clip_length, mid_level)) * self.free
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Parts]:
         """Total loss (specification 5.2) and its parts.
@@ -193,6 +195,14 @@ class PBlock(nn.Module):
                 + config.kl_weight * parts["kl"]
             )
         return total, {name: value.detach() for name, value in parts.items()}
+
+
+def free_entries() -> Tensor:
+    """1 at the entries that the head decides, 0 at the two wrists, the origins of their palm frames (deviation 9)."""
+    free = torch.ones(DIM)
+    for part in (LEFT_JOINTS, RIGHT_JOINTS):
+        free[part.start : part.start + 3] = 0
+    return free
 
 
 def neutral_vector() -> Tensor:

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.models.ghtt_pose_block import PBlock
+from palmist.models.ghtt_pose_block import PBlock, free_entries
 from palmist.models.layers import DecoderLayer
 
 PRECISIONS = ("bfloat16", "int8")
@@ -99,7 +99,9 @@ class ReducedDecoder(nn.Module):
         self.register_buffer("shifts", torch.stack(shifts))  # (layers, T, 2D)
         self.register_buffer("constant_weight", torch.cat([weight for weight, _ in constants]))  # (layers * D, D)
         self.register_buffer("constant_bias", torch.cat([bias for _, bias in constants]))
+        self.register_buffer("free", free_entries())
         self.start: Tensor
+        self.free: Tensor
         self.shifts: Tensor
         self.constant_weight: Tensor
         self.constant_bias: Tensor
@@ -132,7 +134,7 @@ class ReducedDecoder(nn.Module):
             tokens = tokens + constants[:, index]  # (B, T, D)
             hidden = F.gelu(products.enter(self.feedforward_norms[index](tokens)))
             tokens = tokens + products.leave(hidden)
-        return self.head(self.norm(tokens)).float()
+        return self.head(self.norm(tokens)).float() * self.free
 
 
 def _fold_single(layer: DecoderLayer) -> tuple[Tensor, Tensor]:
