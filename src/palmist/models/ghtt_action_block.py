@@ -214,14 +214,17 @@ class ABlock(nn.Module):
         """
         B, N = clips.shape
         W = self.config.width
+        # Masked before the products: what stands in padding must not even reach the gradient of a weight.
+        mid_levels = torch.where(clips.unsqueeze(-1), mid_levels, torch.zeros_like(mid_levels))
         content = self.mid_level_in(mid_levels)  # (B, N, D)
         null_object = self.null_object.to(content.dtype)
         companion = null_object.expand(B, N, W)
         if objects is not None:
             if self.object_in is None:
                 raise InputError("this A-block takes no object features (object_dim is 0); leave `objects` out")
-            named = clips if objects_known is None else clips & objects_known
-            companion = torch.where(named.unsqueeze(-1), self.object_in(objects), null_object)
+            named = (clips if objects_known is None else clips & objects_known).unsqueeze(-1)
+            objects = torch.where(named, objects, torch.zeros_like(objects))
+            companion = torch.where(named, self.object_in(objects), null_object)
         if self.context is not None:
             companion = companion + self._encode_context(clips, context, context_known)
         if hidden is not None and self.null_mid_level is not None:

@@ -104,6 +104,7 @@ class PBlock(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
         with torch.no_grad():
             last.bias.copy_(neutral_vector())  # deviation 8
+            last.weight.mul_(0.01)
         usable = torch.ones(DIM, dtype=torch.bool)
         if config.drop_thumb_cmc:
             for part in THUMB_CMC_SLOTS:
