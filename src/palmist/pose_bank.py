@@ -114,10 +114,12 @@ class WindowDataset:
         clip_length: int = 16,
         stride: int = 1,
         cut_probability: float = 0.25,
+        clean_probability: float = 0.0,
         noise: NoiseConfig | None = None,
         least_observed: int = 4,
     ) -> None:
         self.bank, self.clip_length, self.cut_probability = bank, clip_length, cut_probability
+        self.clean_probability = clean_probability
         self.noise = noise if noise is not None else NoiseConfig()
         starts, owners = [], []
         seen = torch.cat([torch.zeros(1, dtype=torch.long), bank.valid.any(-1).long().cumsum(0)])
@@ -146,7 +148,9 @@ class WindowDataset:
         window = self.window(indices, length)
         clean = window["observed"]
         window["observed_clean"] = clean
-        window["observed"] = add_pose_noise(clean, window["observed_known"], generator, self.noise)
+        noisy = add_pose_noise(clean, window["observed_known"], generator, self.noise)
+        untouched = torch.rand((B, 1, 1), generator=generator) < self.clean_probability
+        window["observed"] = torch.where(untouched, clean, noisy)
         return window
 
     def window(self, indices: np.ndarray, length: Tensor) -> dict[str, Tensor]:

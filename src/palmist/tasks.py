@@ -62,6 +62,7 @@ class PoseDataConfig:
     mirror: bool = False
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     cut_probability: float = 0.25
+    clean_probability: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ class PoseTask:
             np.concatenate(chances),
             clip_length=model.clip_length,
             cut_probability=data.cut_probability if name == "sets" else 0.0,
+            clean_probability=data.clean_probability if name == "sets" else 0.0,
             noise=data.noise,
             stride=1 if name == "sets" else model.clip_length,
         )

@@ -27,6 +27,10 @@ Numbered deviations, and why:
 8. The output head starts close to identity rotations and zeros (bias, and last weights x 0.01): accumulated random
    rotations are a bad place to start from (on four windows learnt by heart the trajectory loss ended ten times higher).
 9. A wrist that comes out of the head is set to exactly the origin of its palm frame, which it is by definition.
+10. `residual` (off in `paper`, on in `small`): refined frames are the input plus what the head says, and frames decoded
+    *with* skip tokens are the last refined pose plus what the head says; frames decoded from m alone stay absolute and
+    have a head of their own. Small networks trained for minutes otherwise blur the hand (refinement made clean input
+    worse, and a repeated last pose was the better prediction).
 
 Letters: B batch, T frames, N observed clips, M future clips, K futures, D width, L labels.
 """
@@ -101,7 +105,7 @@ _SMALL: dict[str, Any] = {"layers": 4, "width": 128, "heads": 4, "feedforward": 
 PRESETS: dict[str, GHTTConfig] = {
     "paper": GHTTConfig(PBlockConfig(), ABlockConfig()),
     "small": GHTTConfig(
-        PBlockConfig(**_SMALL, drop_thumb_cmc=False),
+        PBlockConfig(**_SMALL, drop_thumb_cmc=False, residual=True),
         ABlockConfig(**_SMALL, mid_level_dim=128, object_dim=0, body_context=True),
     ),
 }

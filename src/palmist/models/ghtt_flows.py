@@ -178,7 +178,7 @@ class TestTimeFlows(nn.Module):
         """
         last = clips.last()
         last_code = self.encode_clips(last) if code is None else _last_code(code, clips)
-        mean, log_variance, tokens = (_repeat(part[:, 0], futures) for part in last_code[:3])
+        mean, log_variance, tokens, refined = (_repeat(part[:, 0], futures) for part in last_code)
         frames, vector = _repeat(last.frames[:, 0], futures), _repeat(last.vector[:, 0], futures)
         # An entry that the last clip never knows (an absent hand, depth) stays unknown in what is fed back.
         known = _repeat(last.known[:, 0].any(dim=1, keepdim=True), futures).expand_as(vector)
@@ -192,9 +192,9 @@ class TestTimeFlows(nn.Module):
                     pose_vector.renormalize_hands(vector, shown.expand(-1, vector.shape[1], -1)), known
                 )
                 frames = torch.ones_like(frames)
-                mean, log_variance, tokens, _ = self.p.encode(fed, fed_known, frames)
+                mean, log_variance, tokens, refined = self.p.encode(fed, fed_known, frames)
             mid_level = sample_latent(mean, log_variance, factor, generator)
-            vector = self.p.decode(mid_level, tokens, frames)
+            vector = self.p.decode(mid_level, tokens, frames, refined)
             if clips.space == "image":
                 vector, rotation = _remove_depth_motion(vector, rotation)
             predicted.append(vector)

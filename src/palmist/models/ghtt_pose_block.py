@@ -46,7 +46,7 @@ _TRANSFORMS = slice(LEFT_MOTION.start, INTER_HAND.stop)
 class PBlockConfig:
     """The P-block's size, loss weights and training options; the defaults are the paper's.
 
-    `rate` (frames per second) and `clip_length` say what the weights were trained on.
+    `rate` (frames per second) and `clip_length` say what the weights were trained on. `residual`: deviation 10.
     """
 
     layers: int = 9
@@ -60,6 +60,7 @@ class PBlockConfig:
     component_weight: float = 1.0
     trajectory_weight: float = 1.0
     kl_weight: float = 1e-5
+    residual: bool = False
 
     def __post_init__(self) -> None:
         if self.width % 4:
@@ -96,15 +97,11 @@ class PBlock(nn.Module):
         self.inter_hand_in = Linear(9, W // 4)
         self.encoder = VariationalEncoder(config.layers, W, config.heads, config.feedforward)
         self.decoder = Decoder(config.layers, W, config.heads, config.feedforward)
-        last = Linear(W, DIM)
-        # Shared by refined and predicted frames.
-        self.head = nn.Sequential(Linear(W, W), nn.LeakyReLU(), Linear(W, W), nn.LeakyReLU(), last)
-        for module in (self.joints_in, self.motions_in, self.inter_hand_in, *self.head):
-            if isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
-        with torch.no_grad():
-            last.bias.copy_(neutral_vector())  # deviation 8
-            last.weight.mul_(0.01)
+        # Shared by refined and predicted frames; deviation 10 gives frames decoded from m alone a head of their own.
+        self.head = _output_head(W)
+        self.own_head = _output_head(W) if config.residual else None
+        for module in (self.joints_in, self.motions_in, self.inter_hand_in):
+            nn.init.xavier_uniform_(module.weight)
         usable = torch.ones(DIM, dtype=torch.bool)
         if config.drop_thumb_cmc:
             for part in THUMB_CMC_SLOTS:
@@ -136,27 +133,49 @@ class PBlock(nn.Module):
             dim=-1,
         )  # (B, T, D)
         mean, log_variance, tokens = self.encoder(tokens, frames)
-        return EncodedClip(mean, log_variance, tokens, self.head(tokens) * self.free)
+        refined = self.head(tokens) * self.free
+        if self.config.residual:
+            given = observed - neutral_vector().to(observed)
+            refined = refined + torch.where(known, given, torch.zeros_like(given))
+        return EncodedClip(mean, log_variance, tokens, refined)
 
-    def decode(self, mid_level: Tensor, tokens: Tensor | None = None, frames: Tensor | None = None) -> Tensor:
+    @property
+    def future_head(self) -> nn.Module:
+        """The head of frames that are decoded from m alone."""
+        return self.head if self.own_head is None else self.own_head
+
+    def decode(
+        self,
+        mid_level: Tensor,
+        tokens: Tensor | None = None,
+        frames: Tensor | None = None,
+        refined: Tensor | None = None,
+    ) -> Tensor:
         """Decode mid-levels to the next clip.
 
         Args:
             mid_level: (B, D).
             tokens: (B, T, D) the skip tokens, with frames (B, T) bool.
+            refined: (B, T, 153) `EncodedClip.refined` of the same clips; needed with tokens in a `residual` block.
 
         Returns:
             (B, T, 153); the first motion is relative to the last frame of the encoded clip.
         """
         memory, visible = mid_level.unsqueeze(1), None
-        if tokens is not None:
-            memory = torch.cat((memory, tokens), dim=1)  # (B, 1 + T, D)
-            visible = None if frames is None else F.pad(frames, (1, 0), value=True)
-        return self.head(self.decoder(self.config.clip_length, memory, visible)) * self.free
+        if tokens is None:
+            return self.future_head(self.decoder(self.config.clip_length, memory, visible)) * self.free
+        memory = torch.cat((memory, tokens), dim=1)  # (B, 1 + T, D)
+        visible = None if frames is None else F.pad(frames, (1, 0), value=True)
+        predicted = self.head(self.decoder(self.config.clip_length, memory, visible)) * self.free
+        if not self.config.residual:
+            return predicted
+        if refined is None:
+            raise InputError("a residual P-block decodes skip tokens together with `refined`, the clip that they encode")
+        return predicted + last_pose(refined, frames).unsqueeze(1)
 
     def decode_collapsed(self, mid_level: Tensor) -> Tensor:
         """`decode(mid_level)` without skip tokens in less time: same numbers to rounding.  (B, D) -> (B, T, 153)."""
-        return self.head(self.decoder.decode_single(self.config.clip_length, mid_level)) * self.free
+        return self.future_head(self.decoder.decode_single(self.config.clip_length, mid_level)) * self.free
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Parts]:
         """Total loss (specification 5.2) and its parts.
@@ -178,7 +197,7 @@ class PBlock(nn.Module):
         if self.training:
             mid_level = sample_latent(code.mean, code.log_variance, 1.0, generator, batch.get("rows"))
             tokens = code.tokens if draw_skip(config.skip_probability, code.mean, generator) else None
-        predicted = self.decode(mid_level, tokens, observed_frames)
+        predicted = self.decode(mid_level, tokens, observed_frames, code.refined)
         with torch.autocast(predicted.device.type, enabled=False):
             known = batch["future_known"] & self.usable & future_frames.unsqueeze(-1)
             observed_known = batch["observed_known"] & self.usable & observed_frames.unsqueeze(-1)
@@ -204,6 +223,32 @@ def free_entries() -> Tensor:
     for part in (LEFT_JOINTS, RIGHT_JOINTS):
         free[part.start : part.start + 3] = 0
     return free
+
+
+def _output_head(width: int) -> nn.Sequential:
+    """MLP to the 153 numbers that starts close to the neutral vector (deviation 8)."""
+    last = Linear(width, DIM)
+    head = nn.Sequential(Linear(width, width), nn.LeakyReLU(), Linear(width, width), nn.LeakyReLU(), last)
+    for module in head:
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+    with torch.no_grad():
+        last.bias.copy_(neutral_vector())
+        last.weight.mul_(0.01)
+    return head
+
+
+def last_pose(refined: Tensor, frames: Tensor | None) -> Tensor:
+    """The last frame's joints and inter-hand transform less the neutral vector, motions zero: (B, T, 153) -> (B, 153)."""
+    if frames is None:
+        last = refined[:, -1]
+    else:
+        order = torch.arange(frames.shape[1], device=frames.device)
+        index = torch.where(frames, order, torch.zeros_like(order)).amax(dim=1)
+        last = refined[torch.arange(len(refined), device=refined.device), index]
+    held = last - neutral_vector().to(last)
+    still = torch.zeros_like(held[..., _MOTIONS])
+    return torch.cat((held[..., : _MOTIONS.start], still, held[..., _MOTIONS.stop :]), dim=-1)
 
 
 def neutral_vector() -> Tensor:

@@ -1,0 +1,273 @@
+"""What a G-HTT checkpoint is worth on recordings of people it has never seen: refinement, recognition, prediction.
+
+Every number comes with n and, where it is a mean, an interval that resamples people, sessions or takes. Unknown joints
+never count. Distances are in the unit of the data set's forecast protocol (`palmist.forecast_protocol`).
+
+Letters: B batch, T frames, K futures, L labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from palmist import pose_vector
+from palmist.action_bank import clip_tokens, pad_sequences
+from palmist.forecast_protocol import ForecastWindow
+from palmist.metrics.intervals import Metric, mean_metric
+from palmist.models.ghtt import GHTT
+from palmist.models.ghtt_pose_block import PBlock
+from palmist.pose_bank import NoiseConfig, PoseBank, WindowDataset, add_pose_noise
+from palmist.recording import Recording
+from palmist.windows import PoseSequence, to_model_space, to_pose_sequence
+
+__all__ = ["Recognition", "RefinementScore", "forecast", "recognise", "score_refinement"]
+
+
+class Recognition(NamedTuple):
+    """Probabilities (N, L') over the candidate labels, the true index (N,) among them, and their names."""
+
+    probabilities: np.ndarray
+    truth: np.ndarray
+    labels: tuple[str, ...]
+
+    @property
+    def predicted(self) -> np.ndarray:
+        return self.probabilities.argmax(1)
+
+
+@torch.no_grad()
+def recognise(
+    model: GHTT, items: Sequence[tuple[Recording, str]], labels: Sequence[str], batch_size: int = 256
+) -> Recognition:
+    """Recognise whole recordings among the given labels.
+
+    Args:
+        model: with an A-block whose label table holds ``labels``.
+        items: (recording, its true label); more than 256 frames are read in windows whose probabilities are summed.
+        labels: the candidate labels (the data set's own taxonomy).
+    """
+    block = model.a
+    assert block is not None
+    table = {name: i for i, name in enumerate(block.config.labels)}
+    rows = torch.tensor([table[name] for name in labels])
+    longest = block.config.max_clips * model.p.config.clip_length
+    sequences = [to_pose_sequence(recording, model.p.config.rate) for recording, _ in items]
+    order = sorted(range(len(items)), key=lambda i: len(sequences[i]))
+    result = np.zeros((len(items), len(labels)), np.float64)
+    for part in (order[i : i + batch_size] for i in range(0, len(order), batch_size)):
+        frames = max(len(sequences[i]) for i in part)
+        for first in range(0, frames, longest):
+            owners = [i for i in part if len(sequences[i]) > first]
+            hands = pad_sequences([sequences[i].slice(first, first + longest) for i in owners])
+            tokens = clip_tokens(hands, sequences[owners[0]].space, model.p)
+            phase = torch.arange(tokens.clips.shape[1]).expand(len(owners), -1) + first // model.p.config.clip_length
+            context = (tokens.context, tokens.context_known) if block.context is not None else (None, None)
+            code = block.encode(tokens.mid_levels, tokens.clips, phase, None, *context)
+            scores = block.similarities(code.mean)[:, rows] / block.config.temperature
+            result[owners] += scores.softmax(-1).double().numpy()
+    result /= result.sum(1, keepdims=True)
+    truth = np.array([list(labels).index(label) for _, label in items])
+    return Recognition(result, truth, tuple(labels))
+
+
+class RefinementScore(NamedTuple):
+    """Errors in millimetres (pseudo-millimetres for hands of 90 mm where the recording is not metric).
+
+    ratio: refined / noisy wrist-relative error (MPJPE with the wrist aligned); noisy, refined: those errors; clean: how
+    far refinement moves clean input, as a share of the hand size.
+    """
+
+    ratio: Metric
+    noisy: Metric
+    refined: Metric
+    clean: Metric
+
+
+@torch.no_grad()
+def score_refinement(
+    block: PBlock, sequences: Sequence[PoseSequence], groups: Sequence[str], seed: int = 0, noise: NoiseConfig | None = None
+) -> RefinementScore:
+    """Refine every clip of the sequences from input with the specification's noise, and from clean input.
+
+    Args:
+        block: a P-block that never saw these people.
+        sequences: recordings in model space; groups: what the interval resamples, one name per sequence.
+    """
+    chosen = [(s, g) for s, g in zip(sequences, groups, strict=True) if bool(s.known[..., 0].any())]
+    planar = chosen[0][0].planar
+    dataset = WindowDataset(PoseBank([s for s, _ in chosen]), stride=block.config.clip_length, cut_probability=0.0)
+    generator = torch.Generator().manual_seed(seed)
+    rows: list[np.ndarray] = []
+    for part in np.array_split(np.arange(len(dataset)), max(1, len(dataset) // 256)):
+        window = dataset.window(part, torch.full((len(part),), block.config.clip_length))
+        clean, known, frames = window["observed"], window["observed_known"], window["observed_frames"]
+        noisy = add_pose_noise(clean, known, generator, noise)
+        truth, counted = _wrist_relative(clean, clean, known, frames, planar)
+        row = []
+        for given in (noisy, clean):
+            refined = refine_vectors(block, given, known, frames, planar)
+            moved, _ = _wrist_relative(refined, clean, known, frames, planar)
+            row.append(_mean_distance(moved, truth, counted))
+            if given is noisy:
+                start, _ = _wrist_relative(noisy, clean, known, frames, planar)
+                row.append(_mean_distance(start, truth, counted))
+        rows.append(np.stack(row, 1))
+    errors = np.concatenate(rows)  # refined, noisy, clean shift; in hand sizes
+    owner = np.array([chosen[i][1] for i in dataset.owners])
+    good = np.isfinite(errors).all(1)
+    errors, owner = errors[good], owner[good]
+    millimetres = 90.0
+    refined, before, shift = (
+        mean_metric(errors[:, i] * scale, interval=True, groups=list(owner))
+        for i, scale in ((0, millimetres), (1, millimetres), (2, 1.0))
+    )
+    ratio = _ratio(errors[:, 0], errors[:, 1], owner)
+    return RefinementScore(ratio, before, refined, shift)
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray, groups: np.ndarray) -> Metric:
+    """Ratio of means with a bootstrap interval over groups."""
+    names = np.unique(groups)
+    sums = np.array([[numerator[groups == name].sum(), denominator[groups == name].sum()] for name in names])
+    draw = np.random.default_rng(0).integers(0, len(names), (2000, len(names)))
+    resampled = sums[draw].sum(1)
+    low, high = np.quantile(resampled[:, 0] / resampled[:, 1], [0.025, 0.975])
+    return Metric(float(numerator.sum() / denominator.sum()), len(numerator), (float(low), float(high)))
+
+
+def refine_vectors(block: PBlock, vector: Tensor, known: Tensor, frames: Tensor, planar: bool) -> Tensor:
+    """Refine clips (B, T, 153) and apply the trajectory consistency step; unknown hands keep neutral motions."""
+    refined = block.encode(vector, known, frames).refined
+    known = known & frames.unsqueeze(-1)
+    # Motions that nobody observed are the identity, as in the input.
+    motions = slice(126, 144)
+    refined = torch.cat([refined[..., :126], torch.where(known, refined, vector)[..., motions], refined[..., 144:]], -1)
+    valid = torch.stack([known[..., :63].any(-1), known[..., 63:126].any(-1)], dim=-1)
+    return pose_vector.trajectory_consistency(refined, vector, valid, planar)
+
+
+def _wrist_relative(
+    vector: Tensor, truth: Tensor, known: Tensor, frames: Tensor, planar: bool
+) -> tuple[Tensor, Tensor]:
+    """Joints relative to the wrist in hand sizes, (B, T, 2, 21, 3), and which of them count."""
+    del truth
+    identity = torch.eye(3).expand(*vector.shape[:-2], 2, 3, 3)
+    joints = pose_vector.decode(vector, identity, vector.new_zeros(*vector.shape[:-2], 2, 3), vector.new_ones(2), planar)
+    counted = known[..., :126].reshape(*known.shape[:-1], 2, 21, 3).any(-1) & frames[..., None, None]
+    return joints - joints[..., :1, :], counted
+
+
+def _mean_distance(joints: Tensor, truth: Tensor, counted: Tensor) -> np.ndarray:
+    """Mean distance per window over counted joints except the wrist, (B,); NaN where none counts."""
+    counted = counted.clone()
+    counted[..., 0] = False
+    distance = torch.linalg.vector_norm(joints - truth, dim=-1)
+    total = (distance * counted).sum((1, 2, 3)).double()
+    number = counted.sum((1, 2, 3)).double()
+    return np.asarray((total / number).numpy())
+
+
+@dataclass(frozen=True)
+class ForecastOptions:
+    """flow: "p_a" (chained short-term) or "p_b" (through the A-block); factor: sampling factor f of the samples."""
+
+    samples: int = 20
+    factor: float = 5.0
+    flow: str = "p_a"
+    seed: int = 0
+
+
+@torch.no_grad()
+def forecast(
+    block: PBlock, windows: Sequence[ForecastWindow], options: ForecastOptions | None = None
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Predict the future of protocol windows with the P-block: the clip that follows the observed one.
+
+    Only observed frames are looked at, also for the scale and the hand size.
+
+    Returns:
+        Per window the deterministic future (1, T', 21, 3) and the samples (K, T', 21, 3), in the recording's own unit.
+    """
+    options = options or ForecastOptions()
+    generator = torch.Generator().manual_seed(options.seed)
+    sequences = [observed_sequence(window, block.config.rate, block.config.clip_length) for window in windows]
+    certain: list[np.ndarray] = [np.zeros(0)] * len(windows)
+    sampled: list[np.ndarray] = [np.zeros(0)] * len(windows)
+    alike: dict[tuple[int, str], list[int]] = {}
+    for i, sequence in enumerate(sequences):
+        alike.setdefault((len(sequence), sequence.space), []).append(i)
+    for (_, space), members in alike.items():
+        for part in (members[k : k + 64] for k in range(0, len(members), 64)):
+            chosen = [sequences[i] for i in part]
+            futures = _next_clip(block, chosen, space, options, generator)  # (B, 1 + K, T, 2, 21, 3)
+            for i, sequence, joints in zip(part, chosen, futures, strict=True):
+                own = at_future_times(windows[i], sequence, joints.numpy())
+                certain[i], sampled[i] = own[:1], own[1:]
+    return certain, sampled
+
+
+def observed_sequence(window: ForecastWindow, rate: float, longest: int) -> PoseSequence:
+    """The observed frames of a window in model space; the last frame is hit exactly, at most ``longest`` frames."""
+    part = window.observed
+    seen = window.recording.slice(part.start or 0, part.stop)
+    if part.step and part.step > 1:
+        last = window.observed_frames[-1] - (part.start or 0)
+        seen = seen.slice(0, int(last) + 1)
+    sequence = to_pose_sequence(seen, rate, anchor="end", scale=to_model_space(seen))
+    return sequence.slice(max(0, len(sequence) - longest))
+
+
+def _next_clip(
+    block: PBlock, sequences: Sequence[PoseSequence], space: str, options: ForecastOptions, generator: torch.Generator
+) -> Tensor:
+    T, planar = block.config.clip_length, space == "planar"
+    hands = pad_sequences(sequences, T)
+    encoded = pose_vector.encode(hands.joints, hands.known, space)
+    vector, known = pose_vector.reset_first_motion(encoded.vector, encoded.known, encoded.palms.valid)
+    code = block.encode(vector, known, hands.frames)
+    B, K = len(sequences), options.samples
+    spread = options.factor * (0.5 * code.log_variance).exp().unsqueeze(1)
+    noise = torch.randn((B, K, code.mean.shape[1]), generator=generator)
+    latent = torch.cat([code.mean.unsqueeze(1), code.mean.unsqueeze(1) + spread * noise], dim=1)
+    tokens = code.tokens.repeat_interleave(K + 1, 0)
+    refined = code.refined.repeat_interleave(K + 1, 0)
+    predicted = block.decode(latent.flatten(0, 1), tokens, hands.frames.repeat_interleave(K + 1, 0), refined)
+    rotation, translation = pose_vector.last_palm(encoded.palms)
+    size = pose_vector.mean_hand_size(encoded.palms)
+    joints = pose_vector.decode(
+        predicted,
+        rotation.repeat_interleave(K + 1, 0),
+        translation.repeat_interleave(K + 1, 0),
+        size.repeat_interleave(K + 1, 0),
+        planar,
+    )
+    return joints.reshape(B, K + 1, T, 2, 21, 3)
+
+
+def at_future_times(window: ForecastWindow, observed: PoseSequence, futures: np.ndarray) -> np.ndarray:
+    """Predicted joints (K, T, 2, 21, 3) at ``rate`` to the window's own future times, unit and hand: (K, T', 21, 3).
+
+    Before the first predicted frame the last observed pose is the neighbour; after the last one it is held.
+    """
+    recording, hand = window.recording, window.hand
+    seen = np.nonzero(observed.known[:, hand, 0].numpy())[0]
+    last = observed.joints[seen[-1] if len(seen) else -1, hand].numpy()
+    track = np.concatenate([np.broadcast_to(last, (len(futures), 1, 21, 3)), futures[:, :, hand]], axis=1)
+    times = (recording.time[window.future_frames] - observed.time[-1]) * observed.rate
+    place = np.clip(times, 0, track.shape[1] - 1)
+    left = np.minimum(place.astype(int), track.shape[1] - 2)
+    weight = (place - left)[None, :, None, None]
+    joints = track[:, left] * (1 - weight) + track[:, left + 1] * weight
+    scale = observed.scale.numpy()
+    return np.where(scale > 0, joints / np.where(scale > 0, scale, 1.0), 0.0)
+
+
+def with_samples(options: ForecastOptions, **changes: object) -> ForecastOptions:
+    """A copy of the options with changes."""
+    return replace(options, **changes)  # type: ignore[arg-type]
