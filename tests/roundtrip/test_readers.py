@@ -94,6 +94,19 @@ def test_reach_to_grasp_against_the_file():
         assert r.time[0] <= begin < end <= r.time[-1]
 
 
+def test_reach_to_grasp_joint_at_zero_is_not_found_whatever_its_confidence(tmp_path):
+    raw = np.load(data_root() / "reach_to_grasp" / "reach_to_grasp.npz", allow_pickle=False)
+    one = {key: raw[key][:1] for key in ("subject", "label", "trial", "rtg_onset_end")}
+    one |= {key: raw[key][:100].copy() for key in ("xy", "conf", "time")}
+    one |= {key: raw[key] for key in ("classes", "joint_names", "scale", "conf_scale")}
+    one["xy"][7, 29 + 8] = 0
+    one["conf"][7] = 50
+    np.savez(tmp_path / "reach_to_grasp.npz", offsets=np.array([0, 100]), **one)
+    (recording,) = READERS["reach_to_grasp"].read(tmp_path)
+    assert not recording.known[7, 1, 8]
+    assert recording.known[7, 1, 7]
+
+
 def test_reach_to_grasp_left_body_is_left_hand():
     """The tracker's left wrist of the body and the left hand's wrist are the same place; likewise right."""
     from palmist.skeleton import BODY_SIDES

@@ -283,3 +283,19 @@ def test_repair_never_makes_anything_known_and_is_done_after_one_pass(seed):
     again = repair(mended)
     np.testing.assert_array_equal(again.joints, mended.joints)
     np.testing.assert_array_equal(again.known, mended.known)
+
+
+def test_the_rarer_labelling_is_called_swapped():
+    """Sides that are exchanged for most of the recording cannot be told from sides exchanged at its beginning."""
+    broken = swapped(tiny_recording(40), slice(6, 40))
+    assert only(broken, "swapped_sides").frames == ((0, 6),)
+
+
+def test_interpolated_hands_are_no_neighbours_to_interpolate_from():
+    clean = tiny_recording(20)
+    valid, interpolated = clean.valid.copy(), np.zeros((20, 2), bool)
+    valid[10, 1] = False
+    interpolated[9, 1] = True
+    mended = repair(clean.replace(valid=valid, interpolated=interpolated))
+    assert not mended.valid[10, 1]
+    assert not mended.interpolated[10, 1]

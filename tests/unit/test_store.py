@@ -265,3 +265,17 @@ def test_open_source_takes_stores_and_files(tmp_path):
     assert [r.name for r in open_source(tmp_path / "s")] == ["tiny/000"]
     with pytest.raises(InputError, match="does not exist"):
         open_source(tmp_path / "missing.npz")
+
+
+def test_rows_left_by_a_crash_are_cut_off_before_the_next_append(tmp_path):
+    """Longer left-overs than the next recording must not lie behind it, should the next append crash as well."""
+    write_store(tmp_path / "s", [tiny_recording(4)])
+    with (tmp_path / "s" / "joints.npy").open("ab") as file:
+        file.write(b"\x01" * 504 * 30)
+    with pytest.warns(UserWarning, match="no index line"):
+        store = Store.open(tmp_path / "s")
+    store.append(tiny_recording(5, seed=1))
+    while_open = Store.open(tmp_path / "s")  # not closed yet: as after a crash
+    assert while_open.report is None
+    assert_same(while_open[1], tiny_recording(5, seed=1))
+    store.close()
