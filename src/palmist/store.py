@@ -286,10 +286,9 @@ class Store:
         if not lines:
             return
         files = self._open_for_writing()
-        for name, file in files.items():
-            if name != "index":
-                file.flush()
-                os.fsync(file.fileno())
+        for name in {name for line in lines for name in line["arrays"]}:
+            files[name].flush()
+            os.fsync(files[name].fileno())
         files["index"].write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
         files["index"].flush()
         os.fsync(files["index"].fileno())
