@@ -23,22 +23,8 @@ from palmist.text.minilm import WEIGHTS_SHA256, encode_texts, find_folder
 ASSETS = Path(__file__).resolve().parent.parent / "src" / "palmist" / "assets"
 
 ASL_WORDS = [
-    "idle",
-    "a",
-    "can",
-    "coffee",
-    "get",
-    "hello",
-    "i",
-    "large",
-    "medium",
-    "muffin",
-    "no",
-    "please",
-    "small",
-    "tea",
-    "thank-you",
-    "water",
+    *("idle", "a", "can", "coffee", "get", "hello", "i", "large"),
+    *("medium", "muffin", "no", "please", "small", "tea", "thank-you", "water"),
 ]
 ASL_LETTERS = [*(f"letter {letter}" for letter in string.ascii_lowercase), "no sign", "letter space"]
 REACH_TO_GRASP = ["grasp small", "grasp medium", "grasp large"]

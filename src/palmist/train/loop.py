@@ -161,11 +161,16 @@ def _train_in_process(fabric: Any, config: TrainConfig, task: Task, run: Path) -
         with listening() as interrupt:
             trainer = _Trainer(fabric, config, task, run)
             try:
-                return trainer.run_steps(interrupt)
+                outcome = trainer.run_steps(interrupt)
             finally:
                 trainer.log.close()
+            fabric.barrier()  # no process leaves while the first one still writes
+            return outcome
     except InputError as error:
         return {"error": str(error)}
+    finally:
+        if torch.distributed.is_initialized():  # left open, its threads would abort the process at its end
+            torch.distributed.destroy_process_group()
 
 
 class _Trainer:
@@ -238,7 +243,6 @@ class _Trainer:
                 )
                 self.log.say(message)
                 return {"interrupted": message}
-        self.fabric.barrier()
         return {}
 
     def _train_step(self) -> None:

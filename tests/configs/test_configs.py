@@ -1,0 +1,44 @@
+"""Every configuration that the project ships is read, built and stepped once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from palmist.checkpoint import save_checkpoint
+from palmist.config import TrainConfig, load_config
+from palmist.tasks import TASKS
+
+FOLDER = Path(__file__).resolve().parents[2] / "configs"
+FILES = sorted(FOLDER.rglob("*.yaml"))
+
+
+def test_there_are_configurations_to_test() -> None:
+    assert {load_config(TrainConfig, file).task for file in FILES} == set(TASKS)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_configuration_is_built_and_stepped_once(file: Path, tmp_path: Path) -> None:
+    config = load_config(TrainConfig, file, {"batch_size": 2, "processes": 1})
+    if "p_checkpoint" in config.data:
+        pose_config = TrainConfig(task="ghtt_p", model={"preset": config.model.get("preset", "small")}, steps=1)
+        pose_task = TASKS["ghtt_p"]()
+        content = pose_task.collect(pose_task.build_model(pose_config), pose_config)
+        untrained = save_checkpoint(tmp_path / "p", content.state, content.config, content.statistics)
+        config = load_config(TrainConfig, file, {"batch_size": 2, "data.p_checkpoint": str(untrained)})
+    task = TASKS[config.task]()
+    data = task.train_data(config)
+    torch.manual_seed(0)
+    model = task.build_model(config)
+    generator = torch.Generator().manual_seed(0)
+    loss, parts = model.train().loss(data.batch(np.array([0, len(data) - 1]), generator), generator)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(np.isfinite(float(value)) for value in parts.values())
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    assert gradients
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
+    assert len(task.collect(model, config).state) > 0
