@@ -9,7 +9,8 @@ Letters: B batch, T frames, K futures, L labels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,15 +19,16 @@ from torch import Tensor
 
 from palmist import pose_vector
 from palmist.action_bank import clip_tokens, pad_sequences
+from palmist.checkpoint import load_checkpoint, load_model_state
+from palmist.errors import InputError
 from palmist.forecast_protocol import ForecastWindow
-from palmist.metrics.intervals import Metric, mean_metric
-from palmist.models.ghtt import GHTT
+from palmist.models.ghtt import GHTT, GHTTConfig
 from palmist.models.ghtt_pose_block import PBlock
 from palmist.pose_bank import NoiseConfig, PoseBank, WindowDataset, add_pose_noise
 from palmist.recording import Recording
 from palmist.windows import PoseSequence, to_model_space, to_pose_sequence
 
-__all__ = ["Recognition", "RefinementScore", "forecast", "recognise", "score_refinement"]
+__all__ = ["Recognition", "RefinementScore", "forecast", "load_ghtt", "recognise", "score_refinement"]
 
 
 class Recognition(NamedTuple):
@@ -77,21 +79,22 @@ def recognise(
 
 
 class RefinementScore(NamedTuple):
-    """Errors in millimetres (pseudo-millimetres for hands of 90 mm where the recording is not metric).
+    """Per window, in hand sizes: wrist-relative error (MPJPE with the wrists aligned) after and before refinement, how
+    far refinement moves clean input, and the group that an interval resamples. All (N,)."""
 
-    ratio: refined / noisy wrist-relative error (MPJPE with the wrist aligned); noisy, refined: those errors; clean: how
-    far refinement moves clean input, as a share of the hand size.
-    """
-
-    ratio: Metric
-    noisy: Metric
-    refined: Metric
-    clean: Metric
+    refined: np.ndarray
+    noisy: np.ndarray
+    clean: np.ndarray
+    groups: np.ndarray
 
 
 @torch.no_grad()
 def score_refinement(
-    block: PBlock, sequences: Sequence[PoseSequence], groups: Sequence[str], seed: int = 0, noise: NoiseConfig | None = None
+    block: PBlock,
+    sequences: Sequence[PoseSequence],
+    groups: Sequence[str],
+    seed: int = 0,
+    noise: NoiseConfig | None = None,
 ) -> RefinementScore:
     """Refine every clip of the sequences from input with the specification's noise, and from clean input.
 
@@ -108,37 +111,20 @@ def score_refinement(
         window = dataset.window(part, torch.full((len(part),), block.config.clip_length))
         clean, known, frames = window["observed"], window["observed_known"], window["observed_frames"]
         noisy = add_pose_noise(clean, known, generator, noise)
-        truth, counted = _wrist_relative(clean, clean, known, frames, planar)
+        truth, counted = _wrist_relative(clean, known, frames, planar)
         row = []
         for given in (noisy, clean):
             refined = refine_vectors(block, given, known, frames, planar)
-            moved, _ = _wrist_relative(refined, clean, known, frames, planar)
+            moved, _ = _wrist_relative(refined, known, frames, planar)
             row.append(_mean_distance(moved, truth, counted))
             if given is noisy:
-                start, _ = _wrist_relative(noisy, clean, known, frames, planar)
+                start, _ = _wrist_relative(noisy, known, frames, planar)
                 row.append(_mean_distance(start, truth, counted))
         rows.append(np.stack(row, 1))
     errors = np.concatenate(rows)  # refined, noisy, clean shift; in hand sizes
     owner = np.array([chosen[i][1] for i in dataset.owners])
     good = np.isfinite(errors).all(1)
-    errors, owner = errors[good], owner[good]
-    millimetres = 90.0
-    refined, before, shift = (
-        mean_metric(errors[:, i] * scale, interval=True, groups=list(owner))
-        for i, scale in ((0, millimetres), (1, millimetres), (2, 1.0))
-    )
-    ratio = _ratio(errors[:, 0], errors[:, 1], owner)
-    return RefinementScore(ratio, before, refined, shift)
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray, groups: np.ndarray) -> Metric:
-    """Ratio of means with a bootstrap interval over groups."""
-    names = np.unique(groups)
-    sums = np.array([[numerator[groups == name].sum(), denominator[groups == name].sum()] for name in names])
-    draw = np.random.default_rng(0).integers(0, len(names), (2000, len(names)))
-    resampled = sums[draw].sum(1)
-    low, high = np.quantile(resampled[:, 0] / resampled[:, 1], [0.025, 0.975])
-    return Metric(float(numerator.sum() / denominator.sum()), len(numerator), (float(low), float(high)))
+    return RefinementScore(errors[good, 0], errors[good, 1], errors[good, 2], owner[good])
 
 
 def refine_vectors(block: PBlock, vector: Tensor, known: Tensor, frames: Tensor, planar: bool) -> Tensor:
@@ -152,13 +138,12 @@ def refine_vectors(block: PBlock, vector: Tensor, known: Tensor, frames: Tensor,
     return pose_vector.trajectory_consistency(refined, vector, valid, planar)
 
 
-def _wrist_relative(
-    vector: Tensor, truth: Tensor, known: Tensor, frames: Tensor, planar: bool
-) -> tuple[Tensor, Tensor]:
+def _wrist_relative(vector: Tensor, known: Tensor, frames: Tensor, planar: bool) -> tuple[Tensor, Tensor]:
     """Joints relative to the wrist in hand sizes, (B, T, 2, 21, 3), and which of them count."""
-    del truth
     identity = torch.eye(3).expand(*vector.shape[:-2], 2, 3, 3)
-    joints = pose_vector.decode(vector, identity, vector.new_zeros(*vector.shape[:-2], 2, 3), vector.new_ones(2), planar)
+    joints = pose_vector.decode(
+        vector, identity, vector.new_zeros(*vector.shape[:-2], 2, 3), vector.new_ones(2), planar
+    )
     counted = known[..., :126].reshape(*known.shape[:-1], 2, 21, 3).any(-1) & frames[..., None, None]
     return joints - joints[..., :1, :], counted
 
@@ -268,6 +253,13 @@ def at_future_times(window: ForecastWindow, observed: PoseSequence, futures: np.
     return np.where(scale > 0, joints / np.where(scale > 0, scale, 1.0), 0.0)
 
 
-def with_samples(options: ForecastOptions, **changes: object) -> ForecastOptions:
-    """A copy of the options with changes."""
-    return replace(options, **changes)  # type: ignore[arg-type]
+def load_ghtt(path: str | Path) -> GHTT:
+    """The G-HTT of a checkpoint, in evaluation mode and without gradients; the A-block is absent in a P run's."""
+    checkpoint = load_checkpoint(path)
+    if checkpoint.config.get("model") != "ghtt":
+        raise InputError(
+            f"{path} holds a model of kind {checkpoint.config.get('model')!r}; expected a G-HTT checkpoint"
+        )
+    model = GHTT(GHTTConfig.from_dict(checkpoint.config["ghtt"]))
+    load_model_state(model, checkpoint.state, str(path))
+    return model.eval().requires_grad_(False)

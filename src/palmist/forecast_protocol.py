@@ -92,6 +92,11 @@ class ForecastWindow:
         return np.arange(len(self.recording))[self.future]
 
     @property
+    def recording_unit(self) -> str:
+        """Name of the reported unit."""
+        return {"metric": "mm", "planar": "px", "image": "shoulder widths"}[self.recording.space]
+
+    @property
     def truth(self) -> np.ndarray:
         """(T', 21, 3) joints of the hand in the future, in the recording's own unit and frame."""
         return self.recording.joints[self.future, self.hand]

@@ -354,8 +354,8 @@ def trajectory_consistency(refined: Tensor, observed: Tensor, valid: Tensor, pla
     """Make refined palms end where the observed ones end (specification, 9.1).
 
     The transform that is missing between the refined and the observed palm pose at the last valid frame is applied to
-    frame i as the fraction i / last (axis-angle and translation both scaled linearly). Both ends of the clip then keep
-    the input's global palm pose.
+    frame i as the fraction (i - first) / (last - first) of the frames in which the hand was seen (axis-angle and
+    translation both scaled linearly). Both ends then keep the input's global palm pose.
 
     Args:
         refined, observed: (..., T, 153), both starting with the identity motion at frame 0.
@@ -374,7 +374,9 @@ def trajectory_consistency(refined: Tensor, observed: Tensor, valid: Tensor, pla
     # local -> base (refined) -> base (observed): the error acts in the base frame, about the refined palm.
     error_r = end[0].transpose(-1, -2) @ goal[0]
     error_c = goal[1] - end[1]
-    fraction = (order / last.clamp_min(1)).clamp(max=1.0) * (last > 0)
+    first = torch.where(valid, order, torch.full_like(order, count)).amin(-2, keepdim=True).clamp_max(count - 1)
+    span = last - first
+    fraction = ((order - first) / span.clamp_min(1)).clamp(0.0, 1.0) * (span > 0)
     angle = geometry.matrix_to_axis_angle(error_r).unsqueeze(-3) * fraction.unsqueeze(-1)
     new_r = fine_r @ geometry.axis_angle_to_matrix(angle)
     new_c = fine_c + error_c.unsqueeze(-3) * fraction.unsqueeze(-1)

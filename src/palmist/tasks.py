@@ -197,7 +197,9 @@ class ActionTask:
         sets: Mapping[str, SetConfig] = getattr(data, name)
         groups = []
         for key, entry in sets.items():
-            items = [item for recording in load_recordings(key, entry) for item in labelled_parts(recording, entry.span)]
+            items = [
+                item for recording in load_recordings(key, entry) for item in labelled_parts(recording, entry.span)
+            ]
             sequences = [to_pose_sequence(recording, rate) for recording, _ in items]
             label = torch.tensor([row.get(label, -1) for _, label in items])
             candidates = torch.zeros(len(labels), dtype=torch.bool)
@@ -295,6 +297,12 @@ def labelled_parts(recording: Recording, span: str | None) -> list[tuple[Recordi
     return parts
 
 
-TASKS: dict[str, Callable[[], Any]] = {"ghtt_p": PoseTask, "ghtt_a": ActionTask}
+def _feature_task() -> Any:
+    from palmist.feature_task import FeatureTask
+
+    return FeatureTask()
+
+
+TASKS: dict[str, Callable[[], Any]] = {"ghtt_p": PoseTask, "ghtt_a": ActionTask, "feature_network": _feature_task}
 
 __all__ += ["GHTT", "labelled_parts", "load_p_block", "load_recordings"]

@@ -116,7 +116,9 @@ def frame_grid(time: np.ndarray, rate: float, anchor: str = "start") -> np.ndarr
     return time[0] + steps if anchor == "start" else time[-1] - steps[::-1]
 
 
-def resample(time: np.ndarray, values: np.ndarray, known: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def resample(
+    time: np.ndarray, values: np.ndarray, known: np.ndarray, grid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Linear interpolation between known neighbours.
 
     Args:
@@ -138,7 +140,7 @@ def resample(time: np.ndarray, values: np.ndarray, known: np.ndarray, grid: np.n
     inside = (grid >= time[0] - 1e-6) & (grid <= time[-1] + 1e-6)
     shape = (len(grid),) + (1,) * (known.ndim - 1)
     both = known[left] & known[right] & (near & inside).reshape(shape)
-    weight = fraction.reshape(shape + (1,)).astype(values.dtype)
+    weight = fraction.reshape((*shape, 1)).astype(values.dtype)
     mixed = values[left] * (1 - weight) + values[right] * weight
     return np.where(both[..., None], mixed, 0).astype(values.dtype), both
 
@@ -162,7 +164,9 @@ def to_pose_sequence(
     times = frame_grid(recording.time, rate, anchor) if grid is None else grid
     factors = to_model_space(recording) if scale is None else scale
     multiply = factors.numpy()
-    joints, known = resample(recording.time, np.asarray(recording.joints) * multiply, np.asarray(recording.known), times)
+    joints, known = resample(
+        recording.time, np.asarray(recording.joints) * multiply, np.asarray(recording.known), times
+    )
     body = np.zeros((len(times), len(BODY_POINTS), 3), np.float32)
     body_known = np.zeros((len(times), len(BODY_POINTS)), bool)
     if recording.body is not None:
@@ -231,4 +235,3 @@ def body_context(
     parts = [wrists, forward, normal, points[..., 2:4, :]]
     context = torch.cat([part.flatten(-2) for part in parts] + [points[..., 4, :], turn.squeeze(-1)], dim=-1)
     return torch.where(has_body.unsqueeze(-1), context, torch.zeros_like(context)), has_body
-

@@ -1,0 +1,138 @@
+"""FID and APD of long predictions (metrics specification 3): P.a against P.b at equal n, on sequences longer than 2 s."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from palmist import pose_vector
+from palmist.benchmark.plan import ROOT
+from palmist.benchmark_record import BenchmarkRecord, make_record
+from palmist.evaluate import load_ghtt
+from palmist.feature_task import load_feature_network
+from palmist.metrics.intervals import Metric
+from palmist.metrics.motion import apd, frechet_distance
+from palmist.models.feature_network import FeatureNetwork, weights_hash
+from palmist.models.ghtt import GHTT, Futures, cut_clips
+from palmist.recording import Recording
+from palmist.windows import PoseSequence, body_context, to_model_space, to_pose_sequence
+
+__all__ = ["score_long_futures"]
+
+OBSERVED, LONGEST, SHORTEST, STRIDE, SAMPLES, FACTOR = 16, 112, 60, 48, 20, 5.0
+
+
+class _Window:
+    """A recording's frames start .. start + 112 at 30 fps, of which the first 16 are observed."""
+
+    def __init__(self, recording: Recording, whole: PoseSequence, start: int) -> None:
+        # The scale comes from the observed frames alone: nothing of the future is looked at.
+        end = whole.time[min(start + OBSERVED, len(whole)) - 1]
+        first = int(np.searchsorted(recording.time, whole.time[start] - 1e-6))
+        last = int(np.searchsorted(recording.time, end + 1e-6))
+        scale = to_model_space(recording, slice(first, last))
+        self.factor = float(scale[0] / whole.scale[0])
+        part = whole.slice(start, start + LONGEST)
+        self.sequence = PoseSequence(
+            part.joints * self.factor, part.known, part.body * self.factor, part.body_known,
+            part.time, scale, part.space, part.rate, part.name,
+        )  # fmt: skip
+        self.phase, self.subject, self.unit = start // OBSERVED, str(recording.subject), float(scale[0])
+
+
+def _windows(recordings: Sequence[Recording]) -> list[_Window]:
+    found = []
+    for recording in recordings:
+        whole = to_pose_sequence(recording)
+        for start in range(0, len(whole) - SHORTEST + 1, STRIDE):
+            # The acting hand must be seen at the end of the observation, or there is nothing to predict from.
+            if bool(whole.known[start + OBSERVED - 4 : start + OBSERVED, 1, 0].all()):
+                found.append(_Window(recording, whole, start))
+    return found
+
+
+@torch.no_grad()
+def _predict(model: GHTT, window: _Window, flow: str, generator: torch.Generator) -> Futures:
+    seen = window.sequence.slice(0, OBSERVED)
+    joints, known = seen.joints[None], seen.known[None]
+    code = pose_vector.encode(joints, known, seen.space)
+    context, context_known = body_context(
+        joints, known, code.palms.rotation, code.palms.valid, seen.body[None], seen.body_known[None]
+    )
+    clips = cut_clips(
+        code, OBSERVED, space=seen.space, first_phase=window.phase, context=context, context_known=context_known
+    )
+    count = -(-(len(window.sequence) - OBSERVED) // OBSERVED)
+    predict = model.predict_short if flow == "pa" else model.predict_long
+    return predict(clips, count, SAMPLES, FACTOR, generator)
+
+
+def _features(network: FeatureNetwork, joints: Tensor, known: Tensor, space: str) -> np.ndarray:
+    """joints (B, T, 2, 21, 3) with the true recording's mask known (T, 2, 21) -> (B, W)."""
+    mask = known.expand(joints.shape[:-1])
+    code = pose_vector.encode(torch.where(mask.unsqueeze(-1), joints, 0.0), mask, space)
+    with torch.no_grad():
+        features = network.features(code.vector, code.known, torch.ones(joints.shape[:2], dtype=torch.bool))
+    return features.double().numpy()
+
+
+def score_long_futures(folds: Sequence[tuple[int, list[Recording]]]) -> list[BenchmarkRecord]:
+    """FID (all samples pooled against the true sequences) and APD (20 samples a window) of both flows.
+
+    A sequence is 16 true observed frames and the predicted ones, up to 112, at least 2 s; both flows see the same
+    windows, so n is equal. FID values mean something only against values of the same feature network and n.
+    """
+    network = load_feature_network(ROOT / "feature_reach" / "last")
+    name = weights_hash(network)
+    true_features: list[np.ndarray] = []
+    made: dict[str, list[np.ndarray]] = {"pa": [], "pb": []}
+    spread: dict[str, list[tuple[float, float]]] = {"pa": [], "pb": []}
+    for number, recordings in folds:
+        model = load_ghtt(ROOT / f"a_fold{number}" / "last")
+        for row, window in enumerate(_windows(recordings)):
+            sequence = window.sequence
+            frames = len(sequence)
+            true_features.append(_features(network, sequence.joints[None], sequence.known, sequence.space))
+            for flow in ("pa", "pb"):
+                generator = torch.Generator().manual_seed(row)
+                future = _predict(model, window, flow, generator).joints[0, :, : frames - OBSERVED]
+                whole = torch.cat([sequence.joints[:OBSERVED].expand(SAMPLES, -1, -1, -1, -1), future], dim=1)
+                made[flow].append(_features(network, whole, sequence.known, sequence.space))
+                pixels = future[..., :2].numpy() / window.unit
+                seen = sequence.known[OBSERVED:].numpy()
+                spread[flow].append(tuple(_apd(pixels[:, :, hand], seen[:, hand]) for hand in (0, 1)))  # type: ignore[arg-type]
+    reference = np.concatenate(true_features)
+    records = []
+    for flow in ("pa", "pb"):
+        features = np.concatenate(made[flow])
+        distance = frechet_distance(features, reference)
+        prefix = f"reach_to_grasp/leave_people_out/ghtt_{flow}"
+        only = f"palmist benchmark quality --only futures  # f {FACTOR:g}, network {name}, width {features.shape[1]}"
+        only += f", {len(features)} samples against {len(reference)} sequences"
+        records.append(
+            make_record(f"{prefix}/fid", distance.value, "squared feature units", len(reference), only, seeds=(0,))
+        )
+        for hand, side in ((0, "left"), (1, "right")):
+            values = np.array([pair[hand] for pair in spread[flow]])
+            metric = _mean(values[np.isfinite(values)])
+            records.append(
+                make_record(f"{prefix}/apd_{side}", metric.value, "px", metric.n, only, metric.interval, seeds=(0,))
+            )
+    return records
+
+
+def _apd(samples: np.ndarray, known: np.ndarray) -> float:
+    """APD over J20 of one hand: samples (K, T, 21, 2), known (T, 21); NaN if the hand is never seen."""
+    joints = [joint for joint in range(21) if joint != 1]
+    if not known[:, joints].any():
+        return float("nan")
+    return float(apd(samples[:, :, joints], known[:, joints]))
+
+
+def _mean(values: np.ndarray) -> Metric:
+    draw = np.random.default_rng(0).integers(0, len(values), (2000, len(values)))
+    low, high = np.quantile(values[draw].mean(1), [0.025, 0.975])
+    return Metric(float(values.mean()), len(values), (float(low), float(high)))

@@ -1,0 +1,100 @@
+"""The trainings behind the quality benchmark: one P-block and one A-block per fold, and the ablations.
+
+Every model is trained by a committed configuration with only the people changed; nobody in a test is in a training set
+of the model that is tested, in any set, labelled or not (`palmist.splits.FOLDS`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from palmist.splits import FOLDS
+
+__all__ = ["ROOT", "Job", "fold_of_person", "jobs", "train_missing"]
+
+ROOT = Path("runs/benchmark")
+_SIGNERS = ("S1", "S2", "S3")
+_PEOPLE = tuple(f"P{i}" for i in range(1, 9))
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training: configuration file, the settings that differ, and the job that must be finished before."""
+
+    name: str
+    config: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    after: str | None = None
+
+
+def fold_of_person(person: str) -> int:
+    """The fold whose P-block never saw this person of reach_to_grasp."""
+    return next(number for number, fold in FOLDS.items() if person in fold.people)
+
+
+def _seen(number: int) -> dict[str, Any]:
+    fold = FOLDS[number]
+    signers = [signer for signer in _SIGNERS if signer not in fold.signers]
+    return {
+        "data.sets.asl_words.subjects": signers,
+        "data.sets.asl_letters.subjects": signers,
+        "data.sets.reach_to_grasp.subjects": [person for person in _PEOPLE if person not in fold.people],
+    }
+
+
+def _pose(number: int) -> Job:
+    takes = {"data.sets.leap_recordings.exclude": list(FOLDS[number].takes)}
+    return Job(f"p_fold{number}", "configs/ghtt/p_small.yaml", {**_seen(number), **takes})
+
+
+def _action(number: int, suffix: str = "", **changes: Any) -> Job:
+    p_block = f"p_fold{number}"
+    settings = {"data.p_checkpoint": str(ROOT / p_block / "last"), **_seen(number), **changes}
+    return Job(f"a_fold{number}{suffix}", "configs/ghtt/a_small.yaml", settings, p_block)
+
+
+def _reach(person: str) -> Job:
+    p_block = f"p_fold{fold_of_person(person)}"
+    others = [other for other in _PEOPLE if other != person]
+    settings = {"data.p_checkpoint": str(ROOT / p_block / "last"), "data.sets.reach_to_grasp.subjects": others}
+    return Job(f"a_reach_{person.lower()}", "configs/ghtt/a_reach_small.yaml", settings, p_block)
+
+
+def jobs() -> Iterator[Job]:
+    """All trainings in an order in which each finds what it needs."""
+    for number in FOLDS:
+        yield _pose(number)
+        yield _action(number)
+    for person in _PEOPLE:
+        yield _reach(person)
+    for number in (1, 2):
+        yield _action(number, "_no_context", **{"model.body_context": False})
+        yield _action(number, "_no_noise", **{"model.mid_level_noise": 0.0})
+    only_words = Job(
+        "p_fold1_words_only",
+        "configs/ghtt/p_words_only.yaml",
+        {"data.sets.asl_words.subjects": _seen(1)["data.sets.asl_words.subjects"]},
+    )
+    yield only_words
+    yield Job("feature_reach", "configs/ghtt/feature_reach.yaml")
+
+
+def train_missing(names: set[str] | None = None) -> None:
+    """Train what is not there yet (runs/benchmark/NAME/last); a run that was cut off goes on."""
+    from palmist.train import train_from_file
+
+    for job in jobs():
+        if names is not None and job.name not in names:
+            continue
+        run = ROOT / job.name
+        if (run / "finished").exists():
+            continue
+        unfinished = (run / "state").is_dir() and any((run / "state").iterdir())
+        if unfinished:
+            train_from_file(None, {}, resume=run)
+        else:
+            train_from_file(job.config, {**job.settings, "out": str(run)})
+        (run / "finished").write_text(job.config + "\n", encoding="utf-8")
