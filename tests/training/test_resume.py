@@ -42,6 +42,7 @@ tensorboard: false
 model: {dropout: 0.2}
 """
 TASKS = {"toy": ToyTask}
+started: list[subprocess.Popen[str]] = []
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +51,8 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+    while started:  # only after a failure is one still running
+        started.pop().kill()
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +75,8 @@ def whole(config_file: Path) -> Path:
 def start(run: Path, *words: str, pause: float = 0.05) -> subprocess.Popen[str]:
     command = [sys.executable, str(Path(__file__).parent / "toy_task.py"), str(run), *words]
     environment = {**os.environ, "TOY_PAUSE": str(pause)}
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    return started[-1]
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
@@ -171,9 +175,7 @@ def test_a_run_may_be_made_longer_unless_its_schedule_depends_on_the_length(conf
     with pytest.raises(InputError, match=r"has steps 60, this configuration has 70"):
         train_from_file(None, {"steps": 70}, resume=whole, tasks=TASKS)
     long = train_from_file(config_file, {"schedule": "constant", "out": str(whole.parent / "long")}, tasks=TASKS)
-    short = train_from_file(
-        config_file, {"schedule": "constant", "steps": 31, "out": str(whole.parent / "short")}, tasks=TASKS
-    )
+    short = train_from_file(config_file, {"schedule": "constant", "steps": 31, "out": str(whole.parent / "short")}, tasks=TASKS)
     train_from_file(None, {"steps": 60}, resume=short, tasks=TASKS)
     assert (long / "last/model.safetensors").read_bytes() == (short / "last/model.safetensors").read_bytes()
 

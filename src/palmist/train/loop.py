@@ -31,6 +31,7 @@ from palmist.errors import InputError, MissingExtraError
 from palmist.global_batch import Share, sharing
 from palmist.train.interrupt import TrainingInterrupted, listening
 from palmist.train.logs import RunLog
+from palmist.train.processes import leave_together
 from palmist.train.sampling import (
     Sampler,
     augmentation_generator,
@@ -157,6 +158,7 @@ def _fields() -> dict[str, Any]:
 
 def _train_in_process(fabric: Any, config: TrainConfig, task: Task, run: Path) -> dict[str, str]:
     """One process's part; errors are returned, since a child process's exception would reach the user as a trace."""
+    trainer: _Trainer | None = None
     try:
         with listening() as interrupt:
             trainer = _Trainer(fabric, config, task, run)
@@ -165,12 +167,10 @@ def _train_in_process(fabric: Any, config: TrainConfig, task: Task, run: Path) -
             finally:
                 trainer.log.close()
             fabric.barrier()  # no process leaves while the first one still writes
-            return outcome
     except InputError as error:
-        return {"error": str(error)}
-    finally:
-        if torch.distributed.is_initialized():  # left open, its threads would abort the process at its end
-            torch.distributed.destroy_process_group()
+        outcome = {"error": str(error)}
+    leave_together(trainer)
+    return outcome
 
 
 class _Trainer:
@@ -182,17 +182,13 @@ class _Trainer:
         self.share = Share(
             fabric.global_rank,
             fabric.world_size,
-            (lambda tensor: fabric.all_reduce(tensor, reduce_op="sum"))
-            if fabric.world_size > 1
-            else (lambda tensor: tensor),
+            (lambda tensor: fabric.all_reduce(tensor, reduce_op="sum")) if fabric.world_size > 1 else (lambda tensor: tensor),
         )
         self.train_data = task.train_data(config)
         self.validation_data = task.validation_data(config)
         windows = len(self.train_data)
         if not windows:
-            raise InputError(
-                "the training data holds no window; check the data settings: split, clip length, recordings"
-            )
+            raise InputError("the training data holds no window; check the data settings: split, clip length, recordings")
         self.steps = config.total_steps(windows)
         self.early = max(1, min(config.checkpoint_every, self.steps // 20))
         self.sampler = Sampler(windows, config.batch_size, config.seed, getattr(self.train_data, "weights", None))
@@ -200,9 +196,7 @@ class _Trainer:
         self.module: nn.Module = task.build_model(config)
         self.parameters: list[Tensor] = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
         fused = config.precision != "16-mixed"  # the loss scaler's unscaling and gradient clipping exclude fused AdamW
-        optimizer = torch.optim.AdamW(
-            self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused
-        )
+        optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused)
         self.wrapped, self.optimizer = fabric.setup(self.module, optimizer)
         self.wrapped.mark_forward_method("loss")
         self.average = [parameter.detach().clone() for parameter in self.parameters] if config.ema_decay else None
@@ -259,9 +253,7 @@ class _Trainer:
         self._refuse_non_finite(values)
         self.fabric.backward(loss)
         if config.gradient_clip is not None:
-            self.fabric.clip_gradients(
-                self.wrapped, self.optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False
-            )
+            self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=config.gradient_clip, error_if_nonfinite=False)
         self.optimizer.step()
         if self.average is not None:
             # The average begins short and grows to its full length, so that early checkpoints are usable.
@@ -279,9 +271,7 @@ class _Trainer:
         first = self.share.rank * rows
         for name, tensor in batch.items():
             if tensor.shape[0] != config.batch_size:
-                raise ValueError(
-                    f"batch[{name!r}] has {tensor.shape[0]} rows, expected {config.batch_size}, one per window"
-                )
+                raise ValueError(f"batch[{name!r}] has {tensor.shape[0]} rows, expected {config.batch_size}, one per window")
         mine = self.fabric.to_device({name: tensor[first : first + rows] for name, tensor in batch.items()})
         return {**mine, "rows": (first, config.batch_size)} if self.share.processes > 1 else mine
 
@@ -303,11 +293,7 @@ class _Trainer:
         name = bad[1] if len(bad) > 1 else bad[0]  # a part says more than the sum
         what = "the loss" if name == "loss" else f"the loss part {name!r}"
         kept = self._save() if self.step else False
-        where = (
-            f"the weights before it are in {self.run / 'last'}"
-            if kept
-            else f"earlier checkpoints are kept in {self.run}"
-        )
+        where = f"the weights before it are in {self.run / 'last'}" if kept else f"earlier checkpoints are kept in {self.run}"
         raise InputError(
             f"{what} became {values[name]} in step {self.step + 1}; {where}; lower learning_rate (now "
             f"{self.config.learning_rate:g}), set gradient_clip, or look for wrong values with palmist check"
