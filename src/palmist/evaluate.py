@@ -79,11 +79,18 @@ def recognise(
 
 
 class RefinementScore(NamedTuple):
-    """Per window, in hand sizes: wrist-relative error (MPJPE with the wrists aligned) after and before refinement, how
-    far refinement moves clean input, and the group that an interval resamples. All (N,)."""
+    """Per window, in hand sizes, and the group that an interval resamples; all (N,).
+
+    refined, noisy: mean joint error in the palm frame after and before refinement; refined_wrist, noisy_wrist: the same
+    with only the wrists aligned, which includes the palm's turn since the clip's start (the input noise on palm motion
+    adds up over a clip, and the consistency step keeps the end where the noisy input has it); clean: how far refinement
+    moves clean input, wrists aligned.
+    """
 
     refined: np.ndarray
     noisy: np.ndarray
+    refined_wrist: np.ndarray
+    noisy_wrist: np.ndarray
     clean: np.ndarray
     groups: np.ndarray
 
@@ -111,20 +118,18 @@ def score_refinement(
         window = dataset.window(part, torch.full((len(part),), block.config.clip_length))
         clean, known, frames = window["observed"], window["observed_known"], window["observed_frames"]
         noisy = add_pose_noise(clean, known, generator, noise)
+        refined = refine_vectors(block, noisy, known, frames, planar)
         truth, counted = _wrist_relative(clean, known, frames, planar)
-        row = []
-        for given in (noisy, clean):
-            refined = refine_vectors(block, given, known, frames, planar)
-            moved, _ = _wrist_relative(refined, known, frames, planar)
-            row.append(_mean_distance(moved, truth, counted))
-            if given is noisy:
-                start, _ = _wrist_relative(noisy, known, frames, planar)
-                row.append(_mean_distance(start, truth, counted))
+        local, local_counted = _palm_frame(clean, known, frames, planar)
+        row = [_mean_distance(_palm_frame(v, known, frames, planar)[0], local, local_counted) for v in (refined, noisy)]
+        row += [_mean_distance(_wrist_relative(v, known, frames, planar)[0], truth, counted) for v in (refined, noisy)]
+        kept = refine_vectors(block, clean, known, frames, planar)
+        row.append(_mean_distance(_wrist_relative(kept, known, frames, planar)[0], truth, counted))
         rows.append(np.stack(row, 1))
-    errors = np.concatenate(rows)  # refined, noisy, clean shift; in hand sizes
+    errors = np.concatenate(rows)
     owner = np.array([chosen[i][1] for i in dataset.owners])
     good = np.isfinite(errors).all(1)
-    return RefinementScore(errors[good, 0], errors[good, 1], errors[good, 2], owner[good])
+    return RefinementScore(*errors[good].T, owner[good])
 
 
 def refine_vectors(block: PBlock, vector: Tensor, known: Tensor, frames: Tensor, planar: bool) -> Tensor:
@@ -146,6 +151,13 @@ def _wrist_relative(vector: Tensor, known: Tensor, frames: Tensor, planar: bool)
     )
     counted = known[..., :126].reshape(*known.shape[:-1], 2, 21, 3).any(-1) & frames[..., None, None]
     return joints - joints[..., :1, :], counted
+
+
+def _palm_frame(vector: Tensor, known: Tensor, frames: Tensor, planar: bool) -> tuple[Tensor, Tensor]:
+    """Joints in the palm frame in hand sizes, (B, T, 2, 21, 3), and which of them count."""
+    local = vector[..., :126].reshape(*vector.shape[:-1], 2, 21, 3)
+    counted = known[..., :126].reshape(local.shape).any(-1) & frames[..., None, None]
+    return local * local.new_tensor([1.0, 1.0, 0.0 if planar else 1.0]), counted
 
 
 def _mean_distance(joints: Tensor, truth: Tensor, counted: Tensor) -> np.ndarray:
@@ -221,10 +233,10 @@ def _next_clip(
     noise = torch.randn((B, K, code.mean.shape[1]), generator=generator)
     latent = torch.cat([code.mean.unsqueeze(1), code.mean.unsqueeze(1) + spread * noise], dim=1)
     tokens = code.tokens.repeat_interleave(K + 1, 0)
-    refined = code.refined.repeat_interleave(K + 1, 0)
-    predicted = block.decode(latent.flatten(0, 1), tokens, hands.frames.repeat_interleave(K + 1, 0), refined)
+    repeated = (part.repeat_interleave(K + 1, 0) for part in (hands.frames, vector, known))
+    predicted = block.decode(latent.flatten(0, 1), tokens, *repeated)
     rotation, translation = pose_vector.last_palm(encoded.palms)
-    size = pose_vector.mean_hand_size(encoded.palms)
+    size = pose_vector.observed_hand_size(encoded.palms, planar)
     joints = pose_vector.decode(
         predicted,
         rotation.repeat_interleave(K + 1, 0),

@@ -52,6 +52,7 @@ __all__ = [
     "hand_sizes",
     "last_palm",
     "mean_hand_size",
+    "observed_hand_size",
     "observed_palm",
     "renormalize_hands",
     "reset_first_motion",
@@ -348,6 +349,17 @@ def mean_hand_size(palms: PalmFrames) -> Tensor:
     """Mean hand size over the frames in which each hand was seen, (..., 2) metres; 0 for a hand never seen."""
     weight = palms.valid.to(palms.size.dtype)
     return (palms.size * weight).sum(-2) / weight.sum(-2).clamp_min(1.0)
+
+
+def observed_hand_size(palms: PalmFrames, planar: bool = False) -> Tensor:
+    """The hand size that predictions are given, (..., 2) metres: the observed mean (specification, 3.4).
+
+    In planar recordings, where a hand that turns changes its size, the mean over the last three frames that saw it.
+    """
+    if not planar:
+        return mean_hand_size(palms)
+    later = palms.valid.flip(-2).long().cumsum(-2).flip(-2)  # how often the hand is seen from a frame on
+    return mean_hand_size(palms._replace(valid=palms.valid & (later <= 3)))
 
 
 def trajectory_consistency(refined: Tensor, observed: Tensor, valid: Tensor, planar: bool = False) -> Tensor:

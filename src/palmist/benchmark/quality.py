@@ -187,7 +187,7 @@ def _refinement_records(
     prefix = f"{name}/{_SPLIT[name]}/{model}"
     pooled = {
         key: np.concatenate([getattr(score, key) for score in scores])
-        for key in ("refined", "noisy", "clean", "groups")
+        for key in scores[0]._fields
     }
     return [
         _record(
@@ -195,6 +195,10 @@ def _refinement_records(
             _ratio(pooled["refined"], pooled["noisy"], pooled["groups"]),
             "ratio",
             section,
+        ),
+        _record(
+            f"{prefix}/refine_error_ratio_wrist_aligned",
+            _ratio(pooled["refined_wrist"], pooled["noisy_wrist"], pooled["groups"]), "ratio", section,
         ),
         _record(f"{prefix}/refine_clean_shift", _mean(pooled["clean"], pooled["groups"]), "hand sizes", section),
     ]

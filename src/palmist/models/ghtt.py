@@ -27,10 +27,13 @@ Numbered deviations, and why:
 8. The output head starts close to identity rotations and zeros (bias, and last weights x 0.01): accumulated random
    rotations are a bad place to start from (on four windows learnt by heart the trajectory loss ended ten times higher).
 9. A wrist that comes out of the head is set to exactly the origin of its palm frame, which it is by definition.
-10. `residual` (off in `paper`, on in `small`): refined frames are the input plus what the head says, and frames decoded
-    *with* skip tokens are the last refined pose plus what the head says; frames decoded from m alone stay absolute and
-    have a head of their own. Small networks trained for minutes otherwise blur the hand (refinement made clean input
-    worse, and a repeated last pose was the better prediction).
+10. `residual` (off in `paper`, on in `small`): a refined frame is a mixture of the input frames plus what the head says,
+    and a frame decoded *with* skip tokens a mixture of the observed frames plus what the head says (`FrameMixer`);
+    frames decoded from m alone stay absolute and have a head of their own. A small network that must pass every number
+    through its width otherwise blurs the hand: refinement made clean input worse, and repeating the last pose predicted
+    better.
+11. Hand size at test time is the mean over the observed frames, as in the paper, but in planar recordings that of the
+    last three frames: there foreshortening, which the pose vector cannot express without depth, changes it.
 
 Letters: B batch, T frames, N observed clips, M future clips, K futures, D width, L labels.
 """

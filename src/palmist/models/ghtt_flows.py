@@ -111,7 +111,7 @@ class TestTimeFlows(nn.Module):
         refined = torch.cat((refined[..., : _MOTIONS.start], motions, refined[..., _MOTIONS.stop :]), dim=-1)
         refined = pose_vector.trajectory_consistency(refined, clips.vector, seen, clips.planar)
         rotation, translation, _ = pose_vector.observed_palm(clips.palms, first=True)
-        size = pose_vector.mean_hand_size(clips.all_palms())  # (B, 2)
+        size = pose_vector.observed_hand_size(clips.all_palms(), clips.planar)  # (B, 2)
         size = size[:, None].expand(-1, clips.frames.shape[1], -1)
         if frame_size:
             size = torch.where(seen, clips.palms.size, size.unsqueeze(2))
@@ -178,7 +178,8 @@ class TestTimeFlows(nn.Module):
         """
         last = clips.last()
         last_code = self.encode_clips(last) if code is None else _last_code(code, clips)
-        mean, log_variance, tokens, refined = (_repeat(part[:, 0], futures) for part in last_code)
+        mean, log_variance, tokens = (_repeat(part[:, 0], futures) for part in last_code[:3])
+        given, given_known = _repeat(last.vector[:, 0], futures), _repeat(last.known[:, 0], futures)
         frames, vector = _repeat(last.frames[:, 0], futures), _repeat(last.vector[:, 0], futures)
         # An entry that the last clip never knows (an absent hand, depth) stays unknown in what is fed back.
         known = _repeat(last.known[:, 0].any(dim=1, keepdim=True), futures).expand_as(vector)
@@ -192,9 +193,10 @@ class TestTimeFlows(nn.Module):
                     pose_vector.renormalize_hands(vector, shown.expand(-1, vector.shape[1], -1)), known
                 )
                 frames = torch.ones_like(frames)
-                mean, log_variance, tokens, refined = self.p.encode(fed, fed_known, frames)
+                mean, log_variance, tokens, _ = self.p.encode(fed, fed_known, frames)
+                given, given_known = fed, fed_known
             mid_level = sample_latent(mean, log_variance, factor, generator)
-            vector = self.p.decode(mid_level, tokens, frames, refined)
+            vector = self.p.decode(mid_level, tokens, frames, given, given_known)
             if clips.space == "image":
                 vector, rotation = _remove_depth_motion(vector, rotation)
             predicted.append(vector)
@@ -331,7 +333,7 @@ class TestTimeFlows(nn.Module):
         """Predicted vectors (B * K, F, 153) to joints: from the last seen palms, with the observed mean hand size."""
         palms = clips.all_palms()
         rotation, translation = (_repeat(part, futures) for part in pose_vector.last_palm(palms))
-        size = _repeat(pose_vector.mean_hand_size(palms), futures)
+        size = _repeat(pose_vector.observed_hand_size(palms, clips.planar), futures)
         joints = pose_vector.decode(vector, rotation, translation, size, clips.planar)
         joints = joints.unflatten(0, (-1, futures))
         valid = clips.last().palms.valid[:, 0].any(dim=1)  # (B, 2)

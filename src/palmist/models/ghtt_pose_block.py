@@ -76,6 +76,60 @@ class EncodedClip(NamedTuple):
     refined: Tensor  # (B, T, 153)
 
 
+class FrameMixer(nn.Module):
+    """Deviation 10: each output frame starts from a mixture of the observed frames, chosen by attention.
+
+    Five groups of entries (each hand's joints, each palm's motion, the inter-hand transform) mix by themselves. Entries
+    that a frame does not know have no weight; a null slot holds the neutral vector. Before training, a refined frame is
+    mostly the input frame itself, and a predicted frame repeats the last pose without motion.
+    """
+
+    SIZES = (63, 63, 9, 9, 9)
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        groups = len(self.SIZES)
+        self.channels = 16
+        self.query = Linear(width, groups * self.channels)
+        self.key = Linear(width, groups * self.channels)
+        with torch.no_grad():
+            self.query.weight.mul_(0.1)  # start from the distance alone
+        # Rows: refined, predicted. Logits fall by this much per frame of distance, and the null slot's logit.
+        self.slope = nn.Parameter(torch.tensor([[1.5] * groups, [3.0] * groups]))
+        moving = [-12.0, -12.0, 3.0, 3.0, -12.0]
+        self.null = nn.Parameter(torch.tensor([[-12.0] * groups, moving]))
+
+    def forward(self, outputs: Tensor, inputs: Tensor, observed: Tensor, known: Tensor, ahead: bool) -> Tensor:
+        """Mixtures less the neutral vector.
+
+        Args:
+            outputs: (B, T', D) tokens of the output frames. inputs: (B, T, D) tokens of the observed frames.
+            observed, known: (B, T, 153). ahead: the output frames follow the observed ones.
+
+        Returns:
+            (B, T', 153).
+        """
+        row, groups = int(ahead), len(self.SIZES)
+        query = self.query(outputs).unflatten(-1, (groups, self.channels))
+        key = self.key(inputs).unflatten(-1, (groups, self.channels))
+        logits = torch.einsum("btgc,bsgc->bgts", query, key) / self.channels**0.5  # (B, G, T', T)
+        frame = torch.arange(inputs.shape[1], device=inputs.device, dtype=logits.dtype)
+        distance = frame[-1] - frame if ahead else (frame.unsqueeze(1) - frame).abs()
+        logits = logits - self.slope[row][:, None, None] * distance
+        null = self.null[row][:, None, None].expand(*logits.shape[:3], 1)
+        weight = torch.cat((null, logits), dim=-1).softmax(dim=-1)
+        neutral = neutral_vector().to(observed)
+        given = torch.where(known, observed - neutral, torch.zeros_like(observed))
+        mixed, start = [], 0
+        for group, size in enumerate(self.SIZES):
+            part = slice(start, start + size)
+            share = weight[:, group, :, 1:]
+            total = share @ known[..., part].to(given.dtype) + weight[:, group, :, :1]
+            mixed.append(share @ given[..., part] / total.clamp_min(1e-9))
+            start += size
+        return torch.cat(mixed, dim=-1)
+
+
 class PBlock(nn.Module):
     """Pose block: a clip of observed frames to its mid-level, refined frames and the next clip.
 
@@ -100,6 +154,7 @@ class PBlock(nn.Module):
         # Shared by refined and predicted frames; deviation 10 gives frames decoded from m alone a head of their own.
         self.head = _output_head(W)
         self.own_head = _output_head(W) if config.residual else None
+        self.mixer = FrameMixer(W) if config.residual else None
         for module in (self.joints_in, self.motions_in, self.inter_hand_in):
             nn.init.xavier_uniform_(module.weight)
         usable = torch.ones(DIM, dtype=torch.bool)
@@ -133,11 +188,10 @@ class PBlock(nn.Module):
             dim=-1,
         )  # (B, T, D)
         mean, log_variance, tokens = self.encoder(tokens, frames)
-        refined = self.head(tokens) * self.free
-        if self.config.residual:
-            given = observed - neutral_vector().to(observed)
-            refined = refined + torch.where(known, given, torch.zeros_like(given))
-        return EncodedClip(mean, log_variance, tokens, refined)
+        refined = self.head(tokens)
+        if self.mixer is not None:
+            refined = refined + self.mixer(tokens, tokens, observed, known, ahead=False)
+        return EncodedClip(mean, log_variance, tokens, refined * self.free)
 
     @property
     def future_head(self) -> nn.Module:
@@ -149,14 +203,15 @@ class PBlock(nn.Module):
         mid_level: Tensor,
         tokens: Tensor | None = None,
         frames: Tensor | None = None,
-        refined: Tensor | None = None,
+        observed: Tensor | None = None,
+        known: Tensor | None = None,
     ) -> Tensor:
         """Decode mid-levels to the next clip.
 
         Args:
             mid_level: (B, D).
             tokens: (B, T, D) the skip tokens, with frames (B, T) bool.
-            refined: (B, T, 153) `EncodedClip.refined` of the same clips; needed with tokens in a `residual` block.
+            observed, known: (B, T, 153) the clips that the tokens encode; needed with tokens in a `residual` block.
 
         Returns:
             (B, T, 153); the first motion is relative to the last frame of the encoded clip.
@@ -166,12 +221,16 @@ class PBlock(nn.Module):
             return self.future_head(self.decoder(self.config.clip_length, memory, visible)) * self.free
         memory = torch.cat((memory, tokens), dim=1)  # (B, 1 + T, D)
         visible = None if frames is None else F.pad(frames, (1, 0), value=True)
-        predicted = self.head(self.decoder(self.config.clip_length, memory, visible)) * self.free
-        if not self.config.residual:
-            return predicted
-        if refined is None:
-            raise InputError("a residual P-block decodes skip tokens together with `refined`, the clip that they encode")
-        return predicted + last_pose(refined, frames).unsqueeze(1)
+        decoded = self.decoder(self.config.clip_length, memory, visible)
+        predicted = self.head(decoded)
+        if self.mixer is not None:
+            if observed is None or known is None:
+                raise InputError("a residual P-block decodes skip tokens together with the clip that they encode")
+            known = known & self.usable
+            if frames is not None:
+                known = known & frames.unsqueeze(-1)
+            predicted = predicted + self.mixer(decoded, tokens, observed, known, ahead=True)
+        return predicted * self.free
 
     def decode_collapsed(self, mid_level: Tensor) -> Tensor:
         """`decode(mid_level)` without skip tokens in less time: same numbers to rounding.  (B, D) -> (B, T, 153)."""
@@ -197,7 +256,7 @@ class PBlock(nn.Module):
         if self.training:
             mid_level = sample_latent(code.mean, code.log_variance, 1.0, generator, batch.get("rows"))
             tokens = code.tokens if draw_skip(config.skip_probability, code.mean, generator) else None
-        predicted = self.decode(mid_level, tokens, observed_frames, code.refined)
+        predicted = self.decode(mid_level, tokens, observed_frames, batch["observed"], batch["observed_known"])
         with torch.autocast(predicted.device.type, enabled=False):
             known = batch["future_known"] & self.usable & future_frames.unsqueeze(-1)
             observed_known = batch["observed_known"] & self.usable & observed_frames.unsqueeze(-1)
@@ -236,19 +295,6 @@ def _output_head(width: int) -> nn.Sequential:
         last.bias.copy_(neutral_vector())
         last.weight.mul_(0.01)
     return head
-
-
-def last_pose(refined: Tensor, frames: Tensor | None) -> Tensor:
-    """The last frame's joints and inter-hand transform less the neutral vector, motions zero: (B, T, 153) -> (B, 153)."""
-    if frames is None:
-        last = refined[:, -1]
-    else:
-        order = torch.arange(frames.shape[1], device=frames.device)
-        index = torch.where(frames, order, torch.zeros_like(order)).amax(dim=1)
-        last = refined[torch.arange(len(refined), device=refined.device), index]
-    held = last - neutral_vector().to(last)
-    still = torch.zeros_like(held[..., _MOTIONS])
-    return torch.cat((held[..., : _MOTIONS.start], still, held[..., _MOTIONS.stop :]), dim=-1)
 
 
 def neutral_vector() -> Tensor:
