@@ -164,7 +164,8 @@ class ActionDataset:
         rows = torch.arange(B)[:, None]
         index = index.clamp_max(frames - 1)
         cut = (getattr(hands, name)[rows, index] for name in ("joints", "known", "body", "body_known"))
-        return HandBatch(*cut, inside), start
+        joints, known, body, body_known = cut
+        return HandBatch(joints, known, body, body_known, inside), start
 
     def _split(
         self, tokens: ClipTokens, start: Tensor, label: Tensor, group: ActionGroup, generator: torch.Generator

@@ -129,7 +129,8 @@ def score_refinement(
     errors = np.concatenate(rows)
     owner = np.array([chosen[i][1] for i in dataset.owners])
     good = np.isfinite(errors).all(1)
-    return RefinementScore(*errors[good].T, owner[good])
+    refined, before, refined_wrist, before_wrist, shift = errors[good].T
+    return RefinementScore(refined, before, refined_wrist, before_wrist, shift, owner[good])
 
 
 def refine_vectors(block: PBlock, vector: Tensor, known: Tensor, frames: Tensor, planar: bool) -> Tensor:

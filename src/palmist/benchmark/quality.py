@@ -6,6 +6,7 @@ there yet are run first (`palmist.benchmark.plan`, about 1.5 hours on two cores 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -230,14 +231,14 @@ def prediction() -> list[BenchmarkRecord]:
         records += _prediction_records(name, [(f"p_fold{number}", number) for number in numbers], "ghtt", "prediction")
         windows = [window for number in numbers for window in forecast_windows(name, _unseen(name, number))]
         for rival, predictor in (("last_pose", last_pose), ("constant_velocity", constant_velocity)):
-            scores, _ = score_forecasts(windows, lambda window, p=predictor: _plain(window, p))
+            scores, _ = score_forecasts(windows, functools.partial(_plain, predictor))
             for key in ("ade", "fde"):
                 prefix = f"{name}/{_SPLIT[name]}/{rival}"
                 records.append(_record(f"{prefix}/{key}", scores[key], windows[0].recording_unit, "prediction"))
     return records
 
 
-def _plain(window: ForecastWindow, predictor: Callable[..., object]) -> np.ndarray:
+def _plain(predictor: Callable[..., object], window: ForecastWindow) -> np.ndarray:
     recording, seen = window.recording, window.observed_frames
     result = predictor(
         np.asarray(recording.joints)[seen],
