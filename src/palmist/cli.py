@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from palmist.cli_output import console, guarded, progress, say, table, write_json
+from palmist.cli_output import busy, console, guarded, progress, records_table, say, table, write_json
 from palmist.errors import InputError
 from palmist.model_zoo import DEFAULT_MODEL
 
@@ -244,24 +244,29 @@ def evaluate(
     json_file: JsonFile = None,
 ) -> None:
     """Measure a checkpoint: every metric that the model and the data allow."""
-    from palmist.evaluate import evaluate_checkpoint  # type: ignore[import-not-found, unused-ignore]
+    from palmist.evaluate_checkpoint import evaluate_checkpoint
 
-    evaluate_checkpoint(checkpoint, data, split, json_file)
+    with busy(f"evaluating {checkpoint} on {data}"):
+        records = evaluate_checkpoint(checkpoint, data, split)
+    console(json_file).print(records_table(records))
+    write_json(json_file, [record.to_json() for record in records])
 
 
 @app.command()
 @guarded
 def benchmark(
     kind: Annotated[str, typer.Argument(metavar="quality|speed")],
-    only: Annotated[str | None, typer.Option(metavar="NAME", help="Only records whose name begins so.")] = None,
+    only: Annotated[str | None, typer.Option(metavar="NAME", help="One section only, for example recognition.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Measure again what benchmarks/results holds."""
     if kind not in ("quality", "speed"):
         raise InputError(f"there is no benchmark '{kind}'; expected quality or speed")
-    from palmist.benchmark import run  # type: ignore[import-not-found, unused-ignore]
+    from palmist.benchmark import run
 
-    run(kind, only, json_file)
+    records = run(kind, only)
+    console(json_file).print(records_table(records))
+    write_json(json_file, [record.to_json() for record in records])
 
 
 @app.command()

@@ -13,9 +13,9 @@ import os
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
@@ -24,6 +24,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from palmist.errors import InputError
+
+if TYPE_CHECKING:
+    from palmist.benchmark_record import BenchmarkRecord
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -129,6 +132,15 @@ def table(title: str | None, *columns: tuple[str, str]) -> Table:
     )
     for heading, side in columns:
         made.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")
+    return made
+
+
+def records_table(records: Sequence[BenchmarkRecord]) -> Table:
+    """Benchmark records: name, value with interval, unit, n."""
+    made = table(None, ("measured", "left"), ("value", "right"), ("95 % interval", "right"), ("unit", "left"), ("n", "right"))
+    for record in records:
+        interval = "" if record.interval is None else f"{record.interval[0]:.4g} … {record.interval[1]:.4g}"
+        made.add_row(escape(record.name), f"{record.value:.4g}", interval, record.unit, str(record.n))
     return made
 
 

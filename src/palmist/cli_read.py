@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
+from rich.table import Table
+
+from palmist.cli_output import console, progress, table, write_json
 from palmist.errors import InputError
+
+if TYPE_CHECKING:
+    from palmist.reading import Reading
 
 _VIDEO = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"}
 
@@ -19,5 +27,46 @@ def refuse_video(source: str) -> None:
 
 
 def run_read(source: str, model: str, options: dict[str, Any], out: Path | None, json_file: str | None) -> None:
+    """Read every recording of the source: a table, and with --out a page and the refined recordings."""
     refuse_video(source)
-    raise InputError("reading is not there yet")
+    from palmist.reader import load
+    from palmist.store import Store, open_source
+
+    opened = open_source(source)
+    count = len(opened) if isinstance(opened, Store) else 1
+    reader = load(model)
+    chosen = options.get("labels")
+    if isinstance(chosen, str) and chosen not in reader.taxonomies and "," in chosen:
+        options = {**options, "labels": [part.strip() for part in chosen.split(",") if part.strip()]}
+    readings: list[Reading] = []
+    with progress("reading", count) as advance:
+        for reading in reader.read_all(opened, **options):
+            readings.append(reading)
+            advance(reading.name)
+    shown = console(json_file)
+    shown.print(readings_table(readings))
+    if out is not None:
+        from palmist.view import write_page
+
+        shown.print(f"page: {write_page(readings, out / 'palmist.html', title='Palmist')}", highlight=False)
+        for reading in readings:
+            reading.save(out / "recordings" / f"{reading.name.replace('/', '_')}.npz")
+    write_json(json_file, {"readings": [reading.to_json() for reading in readings]})
+
+
+def readings_table(readings: Sequence[Reading]) -> Table:
+    """One row per reading: action, refinement, futures, time."""
+    made = table(
+        None, ("recording", "left"), ("true", "left"), ("read", "left"), ("refined by", "right"), ("futures", "right"),
+        ("spread", "right"), ("error, best", "right"), ("last pose", "right"), ("ms", "right"),
+    )  # fmt: skip
+    for reading in readings:
+        mark = "" if reading.true_label in (None, reading.label) else "[red]"
+        read = "–" if reading.label is None else f"{mark}{escape(reading.label)} {reading.probability:.0%}"
+        terms = reading.in_own_terms
+        made.add_row(
+            escape(reading.name), escape(reading.true_label or "–"), read, terms(reading.shift),
+            str(len(reading.futures)), terms(reading.spread), terms(reading.future_error("best")),
+            terms(reading.future_error("last_pose")), f"{reading.timing.get('total_ms', 0):.0f}",
+        )  # fmt: skip
+    return made

@@ -61,6 +61,7 @@ class ABlockConfig:
     motion_weight: float = 1.0
     action_weight: float = 0.1
     kl_weight: float = 1e-5
+    log_variance_offset: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
@@ -136,7 +137,9 @@ class ABlock(nn.Module):
             else None
         )
         self.label_in = Linear(config.label_dim, W)
-        self.encoder = VariationalEncoder(config.layers, W, config.heads, config.feedforward)
+        self.encoder = VariationalEncoder(
+            config.layers, W, config.heads, config.feedforward, config.log_variance_offset
+        )
         self.decoder = Decoder(config.layers, W, config.heads, config.feedforward)
         for module in (self.mid_level_in, self.object_in, self.mid_level_out, self.label_in):
             if isinstance(module, nn.Linear):

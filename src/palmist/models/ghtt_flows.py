@@ -243,6 +243,12 @@ class TestTimeFlows(nn.Module):
             later = self._future_mid_levels(sequence, future_clips - 1, futures, factor, generator, label, new_action)
             mid_levels = torch.cat((mid_levels, later), dim=1)  # (B * K, M, D)
         vector = self.decode_mid_levels(mid_levels.flatten(0, 1)).unflatten(0, mid_levels.shape[:2])
+        if self.p.config.residual:  # deviation 12
+            last_clip = clips.last()
+            parts = (last.tokens, last_clip.frames, last_clip.vector, last_clip.known)
+            given = (_repeat(part[:, 0], futures) for part in parts)
+            near = self.p.decode(first, *given).unsqueeze(1)
+            vector = fade_seams(torch.cat((near, vector[:, 1:]), dim=1))
         if first_clip is not None:
             vector = torch.cat((_repeat(first_clip, futures).unsqueeze(1), vector[:, 1:]), dim=1)
         vector = vector.flatten(1, 2)  # (B * K, F, 153)
@@ -365,6 +371,20 @@ def _last_code(code: EncodedClips, clips: Clips) -> EncodedClips:
     """The code of every row's last valid clip, N = 1."""
     rows, index = torch.arange(len(clips.valid), device=clips.valid.device), last_index(clips.valid)
     return EncodedClips(*(part[rows, index].unsqueeze(1) for part in code))
+
+
+def fade_seams(vector: Tensor, frames: int = 8) -> Tensor:
+    """Let each clip's hands start where the clip before ends, the difference fading over `frames` frames (deviation 12).
+
+    vector: (R, M, T, 153). Only the local joints change; motions are relative, so palms are continuous anyway.
+    """
+    fade = (1 - torch.arange(1, vector.shape[2] + 1, device=vector.device) / (frames + 1)).clamp_min(0.0)  # (T,)
+    joints = vector[..., : _MOTIONS.start]
+    parts = [joints[:, 0]]
+    for clip in range(1, joints.shape[1]):
+        gap = parts[-1][:, -1:] - joints[:, clip, :1]
+        parts.append(joints[:, clip] + fade[:, None].to(vector) * gap)
+    return torch.cat((torch.stack(parts, dim=1), vector[..., _MOTIONS.start :]), dim=-1)
 
 
 def _remove_depth_motion(vector: Tensor, base_rotation: Tensor) -> tuple[Tensor, Tensor]:

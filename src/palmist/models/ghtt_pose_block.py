@@ -60,6 +60,7 @@ class PBlockConfig:
     component_weight: float = 1.0
     trajectory_weight: float = 1.0
     kl_weight: float = 1e-5
+    log_variance_offset: float = 0.0
     residual: bool = False
 
     def __post_init__(self) -> None:
@@ -149,7 +150,9 @@ class PBlock(nn.Module):
         self.joints_in = Linear(126, W // 2)
         self.motions_in = Linear(18, W // 4)
         self.inter_hand_in = Linear(9, W // 4)
-        self.encoder = VariationalEncoder(config.layers, W, config.heads, config.feedforward)
+        self.encoder = VariationalEncoder(
+            config.layers, W, config.heads, config.feedforward, config.log_variance_offset
+        )
         self.decoder = Decoder(config.layers, W, config.heads, config.feedforward)
         # Shared by refined and predicted frames; deviation 10 gives frames decoded from m alone a head of their own.
         self.head = _output_head(W)

@@ -249,10 +249,14 @@ class VariationalEncoder(nn.Module):
     """Pre-norm transformer encoder with a mean token and a log-variance token in front of the content.
 
     The two tokens are trainable (normal start) and always visible; positions 0, 1, 2, ... run over all tokens.
+    `log_variance_offset` is added to the log variance: after the last LayerNorm it has mean 0, as much noise as signal.
     """
 
-    def __init__(self, layers: int, width: int, heads: int, feedforward: int) -> None:
+    def __init__(
+        self, layers: int, width: int, heads: int, feedforward: int, log_variance_offset: float = 0.0
+    ) -> None:
         super().__init__()
+        self.log_variance_offset = log_variance_offset
         self.posterior = nn.Parameter(torch.randn(2, width))
         self.layers = nn.ModuleList(EncoderLayer(width, heads, feedforward) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
@@ -274,7 +278,7 @@ class VariationalEncoder(nn.Module):
         for layer in self.layers:
             tokens = layer(tokens, position, visible)
         tokens = self.norm(tokens)
-        return tokens[:, 0], tokens[:, 1], tokens[:, 2:]
+        return tokens[:, 0], tokens[:, 1] + self.log_variance_offset, tokens[:, 2:]
 
 
 class Decoder(nn.Module):

@@ -109,7 +109,8 @@ class ReducedDecoder(nn.Module):
         self.feedforward_norms = nn.ModuleList(copy.deepcopy(layer.feedforward_norm) for layer in layers)
         self.norm = copy.deepcopy(decoder.norm)
         self.products = nn.ModuleList(_reduce(_Products(layer), precision) for layer in layers)
-        head = nn.Sequential(*(_plain(part) if isinstance(part, nn.Linear) else nn.LeakyReLU() for part in block.future_head))
+        parts = block.future_head.children()
+        head = nn.Sequential(*(_plain(part) if isinstance(part, nn.Linear) else nn.LeakyReLU() for part in parts))
         self.head = _reduce(head, precision)
         self.eval().requires_grad_(False)
 

@@ -1,0 +1,193 @@
+"""The speed benchmark: one thread, CPU time, both sides of a comparison interleaved in one process.
+
+Each case first checks that both sides give the same output; then they are called in turn (A B A B ...) after a warm-up.
+The record's value is the median CPU time, its interval the 5th and 95th percentile of the calls; ratios get a bootstrap
+interval. Weights are random where the value does not depend on them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from palmist.benchmark_record import BenchmarkRecord, make_record
+from palmist.errors import InputError
+from palmist.metrics.motion import apd, frechet_distance
+from palmist.models.ghtt import GHTT, Clips, cut_clips
+from palmist.pose_vector import encode
+
+__all__ = ["CASES", "run"]
+
+COMMAND = "palmist benchmark speed"
+
+
+def _measure(calls: Sequence[Callable[[], object]], repeats: int) -> np.ndarray:
+    """CPU seconds (repeats, len(calls)), calls in turn."""
+    for call in calls:
+        call()
+    seconds = np.zeros((repeats, len(calls)))
+    for row in range(repeats):
+        for column, call in enumerate(calls):
+            start = time.process_time()
+            call()
+            seconds[row, column] = time.process_time() - start
+    return seconds
+
+
+def _seconds(name: str, seconds: np.ndarray, unit: str = "s") -> BenchmarkRecord:
+    low, high = np.quantile(seconds, [0.05, 0.95])
+    return make_record(name, float(np.median(seconds)), unit, len(seconds), COMMAND, (float(low), float(high)), threads=1)
+
+
+def _ratio(name: str, slow: np.ndarray, fast: np.ndarray) -> BenchmarkRecord:
+    """How many times faster: the median of the paired ratios, with a bootstrap interval."""
+    ratios = slow / fast
+    draw = np.random.default_rng(0).integers(0, len(ratios), (2000, len(ratios)))
+    low, high = np.quantile(np.median(ratios[draw], axis=1), [0.025, 0.975])
+    return make_record(name, float(np.median(ratios)), "times", len(ratios), COMMAND, (float(low), float(high)), threads=1)
+
+
+def _model(preset: str) -> GHTT:
+    labels = tuple(f"label {i}" for i in range(36))
+    features = torch.nn.functional.normalize(torch.randn(36, 384, generator=torch.Generator().manual_seed(0)), dim=-1)
+    torch.manual_seed(0)
+    model = GHTT.from_preset(preset, labels, features)
+    return model.eval().requires_grad_(False)
+
+
+def _hands(model: GHTT, frames: int) -> Clips:
+    generator = torch.Generator().manual_seed(1)
+    shape = torch.randn(2, 21, 3, generator=generator) * 0.04
+    walk = torch.randn(frames, 1, 1, 3, generator=generator).cumsum(0) * 0.003
+    joints = (shape + walk.expand(frames, 2, 1, 3)).unsqueeze(0)
+    code = encode(joints, torch.ones(1, frames, 2, 21, dtype=torch.bool))
+    context: dict[str, torch.Tensor] = {}
+    if model.a is not None and model.a.config.body_context:
+        context = {"context": torch.zeros(1, frames, 26), "context_known": torch.ones(1, frames, dtype=torch.bool)}
+    return cut_clips(code, model.p.config.clip_length, **context)  # type: ignore[arg-type]
+
+
+def _futures(preset: str, repeats: int) -> list[BenchmarkRecord]:
+    """20 futures x 64 frames from 128 observed frames: P.b, the observed clips encoded before (and end to end)."""
+    model = _model(preset)
+    clips = _hands(model, 128)
+    code = model.encode_clips(clips)
+    generator = torch.Generator()
+
+    def predict(encoded: bool = True) -> torch.Tensor:
+        return model.predict_long(clips, 4, 20, 5.0, generator.manual_seed(0), code=code if encoded else None).joints
+
+    mid_levels = torch.randn(80, model.p.config.width, generator=torch.Generator().manual_seed(2))
+    plain, collapsed = model.p.decode(mid_levels), model.p.decode_collapsed(mid_levels)
+    difference = float((plain - collapsed).abs().max())
+    if difference > 2e-6 * max(1.0, float(plain.abs().max())):
+        raise AssertionError(f"the collapsed decoder differs from the plain one by {difference}")
+    prefix, shorter = f"speed/{preset}", _hands(model, 120)
+    columns = _measure(
+        [
+            predict,
+            lambda: predict(False),
+            lambda: model.p.decode(mid_levels),
+            lambda: model.p.decode_collapsed(mid_levels),
+            lambda: model.recognise(shorter),
+        ],
+        repeats,
+    )
+    records = [
+        _seconds(f"{prefix}/futures_20x64/cpu_seconds", columns[:, 0]),
+        _seconds(f"{prefix}/futures_20x64_with_encoding/cpu_seconds", columns[:, 1]),
+        _ratio(f"{prefix}/collapsed_decoder_80_clips/ratio", columns[:, 2], columns[:, 3]),
+        make_record(f"{prefix}/collapsed_decoder/max_difference", difference, "pose vector units", 80, COMMAND, threads=1),
+        _seconds(f"{prefix}/recognise_120_frames/cpu_seconds", columns[:, 4]),
+    ]
+    exact = predict()
+    for precision in ("bfloat16", "int8"):
+        model.set_precision(precision)
+        error = float((predict() - exact).norm() / exact.norm())
+        records.append(_seconds(f"{prefix}/futures_20x64_{precision}/cpu_seconds", _measure([predict], repeats)[:, 0]))
+        records.append(
+            make_record(f"{prefix}/futures_20x64_{precision}/relative_change", error, "share", 20, COMMAND, threads=1)
+        )
+    model.set_precision("float32")
+    return records
+
+
+def _stream(repeats: int) -> list[BenchmarkRecord]:
+    """One step of a stream (refine, recognise, 20 futures of one clip) with the shipped preset."""
+    from palmist.reader import Reader
+
+    stream = Reader(_model("small")).stream(30.0)
+    generator = np.random.default_rng(0)
+    pose = generator.normal(size=(2, 21, 3)) * 0.04
+    known = np.ones((2, 21), bool)
+    steps = max(320, 20 * repeats)
+    seconds = np.zeros(steps)
+    for i in range(steps):
+        pose = pose + generator.normal(size=(2, 1, 3)) * 0.002
+        start = time.process_time()
+        stream.push(pose, known, i / 30)
+        seconds[i] = time.process_time() - start
+    warm = seconds[20:]
+    third = len(warm) // 3
+    return [
+        make_record(
+            "speed/small/stream_step_p99/cpu_seconds", float(np.quantile(warm, 0.99)), "s", len(warm), COMMAND, threads=1
+        ),
+        _seconds("speed/small/stream_step/cpu_seconds", warm),
+        make_record(
+            "speed/small/stream_step_late_over_early/ratio",
+            float(np.median(warm[-third:]) / np.median(warm[:third])), "times", third, COMMAND, threads=1,
+        ),
+    ]  # fmt: skip
+
+
+def _metrics(repeats: int) -> list[BenchmarkRecord]:
+    generator = np.random.default_rng(0)
+    first, second = generator.normal(size=(2000, 512)), generator.normal(size=(2000, 512)) + 0.1
+    samples = generator.normal(size=(50, 60, 21, 3))
+    columns = _measure([lambda: frechet_distance(first, second), lambda: apd(samples)], repeats)
+    return [
+        _seconds("speed/metrics/fid_2000x512/cpu_seconds", columns[:, 0]),
+        _seconds("speed/metrics/apd_50x60x63/cpu_seconds", columns[:, 1]),
+    ]
+
+
+def _store(repeats: int) -> list[BenchmarkRecord]:
+    """Training windows per second of CPU time: a store on disk, opened, encoded once, batches of 256."""
+    from palmist.pose_bank import PoseBank, WindowDataset
+    from palmist.readers import open_data
+    from palmist.store import Store, write_store
+    from palmist.windows import to_pose_sequence
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_store(Path(folder) / "store", open_data("reach_to_grasp")[:60])
+        data = WindowDataset(PoseBank([to_pose_sequence(recording) for recording in Store.open(Path(folder) / "store")]))
+    generator, chooser = torch.Generator().manual_seed(0), np.random.default_rng(0)
+    rates = 256 / _measure([lambda: data.batch(chooser.integers(0, len(data), 256), generator)], repeats)[:, 0]
+    return [_seconds("speed/store/training_windows/per_second", rates, "windows/s")]
+
+
+CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
+    "paper": lambda repeats: _futures("paper", repeats),
+    "small": lambda repeats: _futures("small", repeats),
+    "stream": _stream,
+    "metrics": _metrics,
+    "store": _store,
+}
+
+
+def run(only: str | None = None, repeats: int = 15) -> list[BenchmarkRecord]:
+    """All cases, or one; ``repeats`` calls of each side."""
+    if only is not None and only not in CASES:
+        raise InputError(f"there is no case '{only}' in the speed benchmark; expected one of {', '.join(CASES)}")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return [record for name, case in CASES.items() if only in (None, name) for record in case(repeats)]
+    finally:
+        torch.set_num_threads(threads)
