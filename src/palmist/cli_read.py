@@ -35,6 +35,7 @@ def run_read(source: str, model: str, options: dict[str, Any], out: Path | None,
     opened = open_source(source)
     count = len(opened) if isinstance(opened, Store) else 1
     reader = load(model)
+    use_one_thread()
     chosen = options.get("labels")
     if isinstance(chosen, str) and chosen not in reader.taxonomies and "," in chosen:
         options = {**options, "labels": [part.strip() for part in chosen.split(",") if part.strip()]}
@@ -54,19 +55,28 @@ def run_read(source: str, model: str, options: dict[str, Any], out: Path | None,
     write_json(json_file, {"readings": [reading.to_json() for reading in readings]})
 
 
+def use_one_thread() -> None:
+    """Read on one core: a small network gains nothing from a second, and waits for it when that is busy elsewhere."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def readings_table(readings: Sequence[Reading]) -> Table:
-    """One row per reading: action, refinement, futures, time."""
+    """One row per reading: what was read, how far refinement moved the joints, how far the futures lie apart, the error of
+    the best future and of the last pose repeated, milliseconds.
+    """
     made = table(
-        None, ("recording", "left"), ("true", "left"), ("read", "left"), ("refined by", "right"), ("futures", "right"),
-        ("spread", "right"), ("error, best", "right"), ("last pose", "right"), ("ms", "right"),
+        None, ("recording", "left"), ("read (true)", "left"), ("refined by", "right"), ("spread", "right"),
+        ("best / last pose", "right"), ("ms", "right"),
     )  # fmt: skip
     for reading in readings:
-        mark = "" if reading.true_label in (None, reading.label) else "[red]"
-        read = "–" if reading.label is None else f"{mark}{escape(reading.label)} {reading.probability:.0%}"
+        read = "–" if reading.label is None else f"{escape(reading.label)} {reading.probability:.0%}"
+        if reading.true_label is not None:
+            right = reading.label == reading.true_label
+            read += " [green]✓[/]" if right else f" [red]({escape(reading.true_label)})[/]"
         terms = reading.in_own_terms
-        made.add_row(
-            escape(reading.name), escape(reading.true_label or "–"), read, terms(reading.shift),
-            str(len(reading.futures)), terms(reading.spread), terms(reading.future_error("best")),
-            terms(reading.future_error("last_pose")), f"{reading.timing.get('total_ms', 0):.0f}",
-        )  # fmt: skip
+        errors = f"{terms(reading.future_error('best'))} / {terms(reading.future_error('last_pose'))}"
+        time = f"{reading.timing.get('total_ms', 0):.0f}"
+        made.add_row(escape(reading.name), read, terms(reading.shift), terms(reading.spread), errors, time)
     return made

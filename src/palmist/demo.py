@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from palmist.cli_output import console, progress, write_json
-from palmist.cli_read import readings_table
+from palmist.cli_read import readings_table, use_one_thread
 from palmist.reader import load
 from palmist.reading import Reading
 from palmist.recording import Recording
@@ -41,13 +41,15 @@ def run_demo(out: Path, model: str, json_file: str | None) -> Path:
     """Print the table and write OUT/palmist_demo.html."""
     from palmist.view import write_page
 
+    use_one_thread()
     readings = read_demo(model)
     page = write_page(readings, out / "palmist_demo.html", title="Palmist: hands that the model has never seen")
     shown = console(json_file)
     shown.print(readings_table(readings))
     shown.print(
-        f"\n{readings[0].model} read the first {OBSERVED:.0%} of each recording and predicted the next {HORIZON:g} s. "
-        "Distances are in hand sizes.",
+        f"\n{readings[0].model} read the first {OBSERVED:.0%} of each recording and predicted {HORIZON:g} s: how far "
+        "refinement moved the\njoints, how far 20 futures lie apart, and the error of the best one against the last pose "
+        "repeated; in hand sizes.",
         highlight=False,
     )
     shown.print(f"page: {page}", highlight=False, soft_wrap=True)

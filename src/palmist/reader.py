@@ -185,9 +185,7 @@ class Reader:
         model = self.model
         assert model.a is not None
         if labels is not None and not isinstance(labels, str):
-            model = self._model_with(tuple(labels))
-            assert model.a is not None
-            return model, torch.ones(len(model.a.config.labels), dtype=torch.bool)
+            return self._model_with(tuple(labels)), torch.ones(len(labels), dtype=torch.bool)
         table = model.a.config.labels
         chosen: set[str] = set()
         if labels is not None:
