@@ -1,6 +1,8 @@
 """Take the README's picture: the demo page in a headless Chromium.
 
-    python tools/screenshot_demo.py [PAGE] [PICTURE] [SECONDS] [RECORDING]     defaults: out/palmist_demo.html docs/images/demo.png
+    python tools/screenshot_demo.py [PAGE] [PICTURE] [SECONDS] [RECORDING]
+
+Defaults: out/palmist_demo.html, docs/images/demo.png, 0.95, 0.
 """
 
 from __future__ import annotations

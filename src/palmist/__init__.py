@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from palmist.damage import check, repair
+    from palmist.demo_data import demo_recordings
     from palmist.errors import InputError
     from palmist.model_zoo import models
     from palmist.reader import Reader, load
@@ -35,6 +36,7 @@ _HOME = {
     "Recording": "recording",
     "Store": "store",
     "check": "damage",
+    "demo_recordings": "demo_data",
     "load": "reader",
     "models": "model_zoo",
     "open_data": "readers",
@@ -54,6 +56,7 @@ __all__ = [
     "Recording",
     "Store",
     "check",
+    "demo_recordings",
     "load",
     "models",
     "open_data",

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from palmist.augment import AugmentConfig, HandBatch, augment, make_unsigned
-from palmist.models.ghtt_pose_block import PBlock
+from palmist.models.ghtt_pose_block import PBlock, clip_features
 from palmist.pose_vector import encode, reset_first_motion
 from palmist.windows import PoseSequence, body_context
 
@@ -48,8 +48,11 @@ def pad_sequences(sequences: Sequence[PoseSequence], frames: int | None = None) 
     return HandBatch(stack("joints"), stack("known"), stack("body"), stack("body_known"), inside)
 
 
-def clip_tokens(batch: HandBatch, space: str, block: PBlock) -> ClipTokens:
-    """Cut recordings into clips of the P-block's length and encode each; the last clip may be partial."""
+def clip_tokens(batch: HandBatch, space: str, block: PBlock, pooled: bool = False) -> ClipTokens:
+    """Cut recordings into clips of the P-block's length and encode each; the last clip may be partial.
+
+    With ``pooled`` the mid-levels are twice as wide, see `palmist.models.ghtt_pose_block.clip_features`.
+    """
     T = block.config.clip_length
     B, frames = batch.frames.shape
     pad = -frames % T
@@ -67,7 +70,8 @@ def clip_tokens(batch: HandBatch, space: str, block: PBlock) -> ClipTokens:
     inside = cut(batch.frames)
     vector, vector_known = reset_first_motion(cut(encoded.vector), cut(encoded.known), cut(encoded.palms.valid))
     with torch.no_grad():
-        mean = block.encode(vector, vector_known, inside).mean
+        code = block.encode(vector, vector_known, inside)
+        mean = clip_features(code.mean, code.tokens, inside, pooled)
     clips = inside.reshape(B, count, T).any(-1)
     return ClipTokens(
         mean.reshape(B, count, -1),
@@ -117,7 +121,9 @@ class ActionDataset:
         whole_probability: float = 0.5,
         max_clips: int = 8,
         body_context: bool = True,
+        pooled: bool = False,
     ) -> None:
+        self.pooled = pooled
         self.groups, self.block, self.use_augmentation = list(groups), block, use_augmentation
         self.whole_probability, self.max_clips, self.body_context = whole_probability, max_clips, body_context
         self.shares = torch.tensor([group.share for group in groups], dtype=torch.float64)
@@ -146,7 +152,7 @@ class ActionDataset:
         if self.use_augmentation:
             hands = augment(hands, group.augment, generator, planar=group.space == "planar")
         hands, start = self._crop(hands, generator)
-        tokens = clip_tokens(hands, group.space, self.block)
+        tokens = clip_tokens(hands, group.space, self.block, self.pooled)
         return self._split(tokens, start, label, group, generator)
 
     def _crop(self, hands: HandBatch, generator: torch.Generator) -> tuple[HandBatch, Tensor]:
@@ -186,7 +192,7 @@ class ActionDataset:
             "mid_levels": tokens.mid_levels,
             "clips": order < observed[:, None],
             "phase": phase,
-            "future_mid_levels": tokens.mid_levels[rows, ahead][:, :most],
+            "future_mid_levels": tokens.mid_levels[rows, ahead][:, :most, : self.block.config.width],
             "future_clips": future[:, :most],
             "future_phase": phase[rows, ahead][:, :most],
             "label": label,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from palmist.models.ghtt import GHTT, Clips, ClipSequence, cut_clips
+from palmist.models.ghtt_pose_block import clip_features
 from palmist.pose_vector import EncodedPose, encode
 from palmist.windows import PoseSequence, body_context
 
@@ -54,19 +55,21 @@ def action_curve(model: GHTT, sequence: PoseSequence, candidates: Tensor, step: 
     context = _context(encoded, sequence) if model.a.context is not None else (None, None)
     clips = cut_clips(encoded, T, space=sequence.space, context=context[0], context_known=context[1])
     code = model.encode_clips(clips)
-    overall = model.recognise_sequence(_windows(model, sequence, encoded, clips, code.mean), candidates).probabilities[0]
+    features = clip_features(code.mean, code.tokens, clips.frames, model.a.config.pooled_tokens)
+    overall = model.recognise_sequence(_windows(model, sequence, encoded, clips, features), candidates).probabilities[0]
 
     moments = prefix_lengths(len(sequence), sequence.rate, step)
     partial = _encode_partial(model, clips, moments)
     rows = []
     for part in torch.arange(len(moments)).split(_CHUNK):
-        one = _up_to(model, sequence, encoded, code.mean[0], partial[part], moments[part])
+        one = _up_to(model, sequence, encoded, features[0], partial[part], moments[part])
         rows.append(model.recognise_sequence(one, candidates).probabilities)
     return ActionCurve(moments, torch.cat(rows), overall)
 
 
 def _encode_partial(model: GHTT, clips: Clips, moments: Tensor) -> Tensor:
     """Mid-level of the clip that each moment cuts short, (M, D)."""
+    assert model.a is not None
     T = model.p.config.clip_length
     index = (moments - 1) // T
     frames = torch.arange(T) < (moments - index * T)[:, None]
@@ -74,7 +77,7 @@ def _encode_partial(model: GHTT, clips: Clips, moments: Tensor) -> Tensor:
     for part in torch.arange(len(moments)).split(256):
         inside = frames[part]
         code = model.p.encode(clips.vector[0, index[part]], clips.known[0, index[part]] & inside[..., None], inside)
-        means.append(code.mean)
+        means.append(clip_features(code.mean, code.tokens, inside, model.a.config.pooled_tokens))
     return torch.cat(means)
 
 

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 from palmist.cli_output import console, progress, write_json
 from palmist.cli_read import readings_table, use_one_thread
+from palmist.demo_data import demo_recordings
 from palmist.reader import load
 from palmist.reading import Reading
-from palmist.recording import Recording
-from palmist.store import Store
 
 __all__ = ["demo_recordings", "read_demo", "run_demo"]
 
 #: The share of each recording that is observed; the rest is the truth that the futures are compared with.
 OBSERVED = 0.62
 HORIZON = 1.0
-
-
-def demo_recordings() -> list[Recording]:
-    """The recordings that the package carries for the demo (their licences lie beside them)."""
-    return list(Store.open(Path(str(files("palmist"))) / "assets" / "demo"))
 
 
 def read_demo(model: str = "ghtt-small", futures: int = 20) -> list[Reading]:

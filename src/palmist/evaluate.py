@@ -67,7 +67,7 @@ def recognise(
         for first in range(0, frames, longest):
             owners = [i for i in part if len(sequences[i]) > first]
             hands = pad_sequences([sequences[i].slice(first, first + longest) for i in owners])
-            tokens = clip_tokens(hands, sequences[owners[0]].space, model.p)
+            tokens = clip_tokens(hands, sequences[owners[0]].space, model.p, block.config.pooled_tokens)
             phase = torch.arange(tokens.clips.shape[1]).expand(len(owners), -1) + first // model.p.config.clip_length
             context = (tokens.context, tokens.context_known) if block.context is not None else (None, None)
             code = block.encode(tokens.mid_levels, tokens.clips, phase, None, *context)

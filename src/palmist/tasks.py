@@ -235,6 +235,7 @@ class ActionTask:
             whole_probability=data.whole_probability,
             max_clips=data.max_clips,
             body_context=bool(_resolve_preset(config.model, "a")["body_context"]),
+            pooled=bool(_resolve_preset(config.model, "a")["pooled_tokens"]),
         )
 
     def train_data(self, config: TrainConfig) -> ActionDataset:

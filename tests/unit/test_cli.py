@@ -18,7 +18,7 @@ from palmist.recording_file import write_recording
 runner = CliRunner()
 
 
-def call(*words: str | Path):  # noqa: ANN201
+def call(*words: str | Path):
     return runner.invoke(app, [str(word) for word in words], env={"COLUMNS": "160"})
 
 

@@ -84,7 +84,7 @@ def test_refined_hands_stay_close_and_planar_depth_stays_zero(reader: Reader, wo
     assert np.abs(reading.futures[:, 0, 1, 0, :2] - planar.joints[59, 1, 0, :2]).max() < 25  # pixels, near the last frame
 
 
-def test_json_and_recording_round_trips(reader: Reader, words: list, tmp_path) -> None:  # noqa: ANN001
+def test_json_and_recording_round_trips(reader: Reader, words: list, tmp_path) -> None:
     reading = reader.read(words[0], futures=2)
     saved = json.loads(reading.save(tmp_path / "reading.json").read_text())
     assert saved["format"] == "palmist-reading"
@@ -103,7 +103,7 @@ def test_wrong_options_are_one_sentence(reader: Reader, words: list) -> None:
         reader.read(words[0], futures=-1)
     with pytest.raises(InputError, match="observe_until"):
         reader.read(words[0], observe_until=-5.0)
-    with pytest.raises(InputError, match="no checkpoint|no model|there is no"):
+    with pytest.raises(InputError, match="missing-model"):
         palmist.load("missing-model")
 
 

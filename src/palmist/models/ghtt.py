@@ -39,6 +39,9 @@ Numbered deviations, and why:
 13. `log_variance_offset` (0 in `paper`, -5 in `small`): the log variance comes out of a LayerNorm with mean 0, so that
     training starts with as much noise as signal in m and alpha. The paper's long training can unlearn this; in a short
     one m kept so little of the hand's shape that letters were hardly recognised from it (accuracy 0.30).
+14. `pooled_tokens` (off in `paper`, on in `small`): the A-block's mid-level token also carries the mean of E^P's output
+    tokens over the clip. m is trained to predict the next clip and keeps less of the hand's shape than recognition of
+    fingerspelling needs. The A-block still predicts m alone.
 
 Letters: B batch, T frames, N observed clips, M future clips, K futures, D width, L labels.
 """
@@ -114,7 +117,7 @@ PRESETS: dict[str, GHTTConfig] = {
     "paper": GHTTConfig(PBlockConfig(), ABlockConfig()),
     "small": GHTTConfig(
         PBlockConfig(**_SMALL, drop_thumb_cmc=False, residual=True, log_variance_offset=-5.0),
-        ABlockConfig(**_SMALL, mid_level_dim=128, object_dim=0, body_context=True, log_variance_offset=-5.0),
+        ABlockConfig(**_SMALL, mid_level_dim=128, object_dim=0, body_context=True, log_variance_offset=-5.0, pooled_tokens=True),
     ),
 }
 

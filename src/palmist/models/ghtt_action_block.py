@@ -62,6 +62,7 @@ class ABlockConfig:
     action_weight: float = 0.1
     kl_weight: float = 1e-5
     log_variance_offset: float = 0.0
+    pooled_tokens: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", tuple(self.labels))
@@ -126,7 +127,7 @@ class ABlock(nn.Module):
         super().__init__()
         self.config = config
         W = config.width
-        self.mid_level_in = _linear_unless_equal(config.mid_level_dim, W)
+        self.mid_level_in = _linear_unless_equal(config.mid_level_dim * (1 + config.pooled_tokens), W)
         self.object_in = _linear_unless_equal(config.object_dim, W) if config.object_dim else None
         self.mid_level_out = _linear_unless_equal(W, config.mid_level_dim)
         self.null_mid_level = nn.Parameter(torch.randn(W)) if config.token_dropout else None
@@ -206,7 +207,7 @@ class ABlock(nn.Module):
         """Encode a sequence of clips.
 
         Args:
-            mid_levels: (B, N, mid_level_dim).
+            mid_levels: (B, N, mid_level_dim), or twice as wide with `pooled_tokens` (see `clip_features`).
             clips: (B, N) bool; other clips are padding.
             phase: (B, N) whole number of clips since the start of the action.
             objects: (B, N, object_dim) text feature of the object, of length 1; None = not known.

@@ -26,7 +26,7 @@ from palmist.models.ghtt_clips import (
     Refined,
     last_index,
 )
-from palmist.models.ghtt_pose_block import neutral_vector, remove_component
+from palmist.models.ghtt_pose_block import clip_features, neutral_vector, remove_component
 from palmist.models.layers import sample_latent
 
 if TYPE_CHECKING:
@@ -65,8 +65,9 @@ class TestTimeFlows(nn.Module):
 
     def clip_sequence(self, clips: Clips, code: EncodedClips, past: ClipSequence | None = None) -> ClipSequence:
         """What the A-block reads of these clips (mid-levels are mu, not sampled), after those of `past`."""
+        pooled = self.a is not None and self.a.config.pooled_tokens
         sequence = ClipSequence(
-            code.mean,
+            clip_features(code.mean, code.tokens, clips.frames, pooled),
             clips.valid,
             clips.phase,
             clips.objects,

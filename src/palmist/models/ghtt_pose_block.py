@@ -77,6 +77,17 @@ class EncodedClip(NamedTuple):
     refined: Tensor  # (B, T, 153)
 
 
+def clip_features(mean: Tensor, tokens: Tensor, frames: Tensor, pooled: bool) -> Tensor:
+    """What the A-block reads of a clip: m, and with `pooled` (deviation 14) the mean of E^P's output tokens behind it.
+
+    mean (..., D), tokens (..., T, D), frames (..., T) bool -> (..., D) or (..., 2 D).
+    """
+    if not pooled:
+        return mean
+    weight = frames.unsqueeze(-1).to(tokens.dtype)
+    return torch.cat((mean, (tokens * weight).sum(dim=-2) / weight.sum(dim=-2).clamp_min(1.0)), dim=-1)
+
+
 class FrameMixer(nn.Module):
     """Deviation 10: each output frame starts from a mixture of the observed frames, chosen by attention.
 

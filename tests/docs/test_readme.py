@@ -1,0 +1,66 @@
+"""README: its example runs and prints what it says, its tables are the committed records, its commands exist."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import re
+from pathlib import Path
+
+from palmist.cli import app
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_python_example_prints_what_the_readme_says() -> None:
+    code, output = re.findall(r"```(?:python|text)\n(.*?)```", README, flags=re.S)[:2]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 5
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "README.md", "exec"), {})
+    assert printed.getvalue() == output
+
+
+def test_the_tables_are_made_from_the_records() -> None:
+    spec = importlib.util.spec_from_file_location("make_results", ROOT / "tools/make_results.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.updated(README) == README
+    assert len(module.records()) > 20
+
+
+def test_the_card_shows_the_records() -> None:
+    spec = importlib.util.spec_from_file_location("ship_checkpoint", ROOT / "tools/ship_checkpoint.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.results_table() in (module.SHIPPED / "card.md").read_text(encoding="utf-8")
+
+
+def test_commands_and_links_of_the_readme_exist() -> None:
+    names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    used = set(re.findall(r"palmist (demo|[a-z]+)\b(?= )", " ".join(re.findall(r"```sh\n(.*?)```", README, flags=re.S))))
+    assert used
+    assert used <= names
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_the_quick_start_is_two_commands() -> None:
+    quick = README.split("## Quick start")[1].split("##")[0]
+    assert re.findall(r"^make (\w+)", quick, flags=re.M) == ["demo", "test"]
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert "demo:" in makefile
+    assert "test:" in makefile
+
+
+def test_nothing_names_this_machine() -> None:
+    for file in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/results/*.json")]:
+        text = file.read_text(encoding="utf-8")
+        assert "/root/" not in text, file
+        assert "/home/" not in text, file

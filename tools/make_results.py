@@ -1,0 +1,132 @@
+"""Write the results tables of README.md, between its markers, from benchmarks/results/*.json.
+
+    python tools/make_results.py [--check]     --check: say whether the README is up to date, write nothing
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+START, END = "<!-- results -->", "<!-- /results -->"
+
+SETS = (
+    ("asl_words", "cross_signer"),
+    ("reach_to_grasp", "leave_people_out"),
+    ("leap_recordings", "leave_takes_out"),
+)
+#: (what, name of the record, plain baseline or target in words)
+RECOGNITION = (
+    ("words, unseen signer (A: S1+S3 → S2)", "asl_words/cross_signer_a/ghtt/accuracy", "linear 0.893; target 0.95"),
+    ("words, unseen signers (B: S2 → S1+S3)", "asl_words/cross_signer_b/ghtt/accuracy", "linear 0.798; target 0.90"),
+    ("— A without body context", "asl_words/cross_signer_a/ghtt_no_context/accuracy", ""),
+    ("— B without body context", "asl_words/cross_signer_b/ghtt_no_context/accuracy", ""),
+    ("— A without noise on mid-levels", "asl_words/cross_signer_a/ghtt_no_noise/accuracy", ""),
+    ("— B without noise on mid-levels", "asl_words/cross_signer_b/ghtt_no_noise/accuracy", ""),
+    ("letters, signer S1 left out", "asl_letters/leave_out_s1/ghtt/accuracy", "linear 0.609"),
+    ("letters, signer S2 left out", "asl_letters/leave_out_s2/ghtt/accuracy", "linear 0.663"),
+    ("letters, signer S3 left out", "asl_letters/leave_out_s3/ghtt/accuracy", "linear 0.752"),
+    ("size of the object from the reach", "reach_to_grasp/leave_one_person_out/ghtt/accuracy", "linear 0.612"),
+)
+REFINEMENT = tuple(
+    row
+    for name, split in SETS
+    for row in (
+        (f"{name}: refined / noisy error, palm frame", f"{name}/{split}/ghtt/refine_error_ratio", "target ≤ 0.7"),
+        (f"{name}: refined / noisy error, wrists aligned", f"{name}/{split}/ghtt/refine_error_ratio_wrist_aligned", ""),
+        (f"{name}: shift of clean input, hand sizes", f"{name}/{split}/ghtt/refine_clean_shift", "target ≤ 0.02"),
+    )
+)
+PREDICTION = (
+    *(
+        row
+        for name, split in SETS
+        for row in (
+            (f"{name}: last pose repeated", f"{name}/{split}/last_pose/ade", ""),
+            (f"{name}: constant velocity", f"{name}/{split}/constant_velocity/ade", ""),
+            (f"{name}: G-HTT, deterministic", f"{name}/{split}/ghtt/ade", "below last pose"),
+            (f"{name}: G-HTT, best of 20", f"{name}/{split}/ghtt/ade_k20", "below last pose"),
+        )
+    ),
+    ("asl_words A: P-block trained on all sets, deterministic", "asl_words/cross_signer_a/ghtt_p_all_sets/ade", ""),
+    ("asl_words A: P-block trained on asl_words only", "asl_words/cross_signer_a/ghtt_p_words_only/ade", ""),
+)
+FUTURES = tuple(
+    (f"{text}, {flow.upper()[0]}.{flow[1]}", f"reach_to_grasp/leave_people_out/ghtt_{flow}/{metric}", "")
+    for metric, text in (("fid", "FID"), ("apd_left", "APD left hand"), ("apd_right", "APD right hand"))
+    for flow in ("pa", "pb")
+)
+SPEED = (
+    ("20 futures × 64 frames, preset paper", "speed/paper/futures_20x64/cpu_seconds", "≤ 0.85 s"),
+    ("the same, int8", "speed/paper/futures_20x64_int8/cpu_seconds", "≤ 0.45 s"),
+    ("the same, bfloat16", "speed/paper/futures_20x64_bfloat16/cpu_seconds", "≤ 0.45 s"),
+    ("20 futures × 64 frames, preset small", "speed/small/futures_20x64/cpu_seconds", "≤ 0.20 s"),
+    ("collapsed against plain decoder, paper", "speed/paper/collapsed_decoder_80_clips/ratio", "> 1"),
+    ("recognise 120 frames, paper", "speed/paper/recognise_120_frames/cpu_seconds", "≤ 0.05 s"),
+    ("recognise 120 frames, small", "speed/small/recognise_120_frames/cpu_seconds", "≤ 0.05 s"),
+    ("one stream step, 99th percentile, small", "speed/small/stream_step_p99/cpu_seconds", "≤ 0.02 s"),
+    ("FID 2000 × 512", "speed/metrics/fid_2000x512/cpu_seconds", "≤ 0.12 s"),
+    ("APD 50 × 60 × 63", "speed/metrics/apd_50x60x63/cpu_seconds", "≤ 0.002 s"),
+    ("training windows per second from a store", "speed/store/training_windows/per_second", "≥ 5,000"),
+)
+TABLES = (
+    ("Recognition (accuracy)", RECOGNITION),
+    ("Refinement of unseen people", REFINEMENT),
+    ("Prediction, about half a second ahead (mean joint error)", PREDICTION),
+    ("Futures beyond 2 s on reach_to_grasp (f = 5)", FUTURES),
+    ("Speed (CPU time of one thread)", SPEED),
+)
+
+
+def records() -> dict[str, dict[str, Any]]:
+    """All committed records by name."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in sorted((ROOT / "benchmarks/results").glob("*.json")):
+        found.update({record["name"]: record for record in json.loads(file.read_text(encoding="utf-8"))})
+    return found
+
+
+def number(value: float) -> str:
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def results() -> str:
+    """The tables; a row without a record is left out, and so is a table without rows."""
+    have, parts = records(), []
+    for title, rows in TABLES:
+        lines = []
+        for text, name, goal in rows:
+            if name not in have:
+                continue
+            record = have[name]
+            interval = record["interval"]
+            span = "" if interval is None else f"{number(interval[0])} – {number(interval[1])}"
+            lines.append(f"| {text} | {number(record['value'])} {record['unit']} | {span} | {record['n']:,} | {goal} |")
+        if lines:
+            head = f"**{title}**\n\n| measured | value | interval | n | to beat |\n|---|---|---|---|---|"
+            parts.append("\n".join([head, *lines]))
+    return "\n\n".join(parts)
+
+
+def updated(text: str) -> str:
+    """README text with the tables between the markers."""
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    return f"{before}{START}\n{results()}\n{END}{after}"
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    if "--check" in sys.argv:
+        raise SystemExit(0 if updated(text) == text else "README.md is not up to date; run python tools/make_results.py")
+    readme.write_text(updated(text), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
