@@ -230,7 +230,7 @@ def _next_clip(
     vector, known = pose_vector.reset_first_motion(encoded.vector, encoded.known, encoded.palms.valid)
     code = block.encode(vector, known, hands.frames)
     B, K = len(sequences), options.samples
-    spread = options.factor * (0.5 * code.log_variance).exp().unsqueeze(1)
+    spread = options.factor * block.skip_spread * (0.5 * code.log_variance).exp().unsqueeze(1)
     noise = torch.randn((B, K, code.mean.shape[1]), generator=generator)
     latent = torch.cat([code.mean.unsqueeze(1), code.mean.unsqueeze(1) + spread * noise], dim=1)
     tokens = code.tokens.repeat_interleave(K + 1, 0)

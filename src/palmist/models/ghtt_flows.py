@@ -196,7 +196,7 @@ class TestTimeFlows(nn.Module):
                 frames = torch.ones_like(frames)
                 mean, log_variance, tokens, _ = self.p.encode(fed, fed_known, frames)
                 given, given_known = fed, fed_known
-            mid_level = sample_latent(mean, log_variance, factor, generator)
+            mid_level = sample_latent(mean, log_variance, factor * self.p.skip_spread, generator)
             vector = self.p.decode(mid_level, tokens, frames, given, given_known)
             if clips.space == "image":
                 vector, rotation = _remove_depth_motion(vector, rotation)
@@ -248,7 +248,8 @@ class TestTimeFlows(nn.Module):
             last_clip = clips.last()
             parts = (last.tokens, last_clip.frames, last_clip.vector, last_clip.known)
             given = (_repeat(part[:, 0], futures) for part in parts)
-            near = self.p.decode(first, *given).unsqueeze(1)
+            wide = _repeat(last.mean[:, 0], futures)
+            near = self.p.decode(wide + self.p.skip_spread * (first - wide), *given).unsqueeze(1)
             vector = fade_seams(torch.cat((near, vector[:, 1:]), dim=1))
         if first_clip is not None:
             vector = torch.cat((_repeat(first_clip, futures).unsqueeze(1), vector[:, 1:]), dim=1)

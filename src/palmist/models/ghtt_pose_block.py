@@ -42,6 +42,9 @@ _MOTIONS = slice(LEFT_MOTION.start, RIGHT_MOTION.stop)
 _TRANSFORMS = slice(LEFT_MOTION.start, INTER_HAND.stop)
 
 
+SKIP_SPREAD = 16.0
+
+
 @dataclass(frozen=True)
 class PBlockConfig:
     """The P-block's size, loss weights and training options; the defaults are the paper's.
@@ -206,6 +209,11 @@ class PBlock(nn.Module):
         if self.mixer is not None:
             refined = refined + self.mixer(tokens, tokens, observed, known, ahead=False)
         return EncodedClip(mean, log_variance, tokens, refined * self.free)
+
+    @property
+    def skip_spread(self) -> float:
+        """What the sampling factor is multiplied by where skip tokens join (deviation 12)."""
+        return SKIP_SPREAD if self.config.residual else 1.0
 
     @property
     def future_head(self) -> nn.Module:
