@@ -256,7 +256,7 @@ def evaluate(
 @guarded
 def benchmark(
     kind: Annotated[str, typer.Argument(metavar="quality|speed")],
-    only: Annotated[str | None, typer.Option(metavar="NAME", help="One section only, for example recognition.")] = None,
+    only: Annotated[str | None, typer.Option(metavar="NAME", help="One section only, for example words.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Measure again what benchmarks/results holds."""

@@ -1,6 +1,6 @@
 """The quality benchmark: every number of the results table, with n and an interval, from models that never saw the test people.
 
-Sections: round_trip, refinement, recognition, prediction, futures (FID and APD beyond 2 s), ablation. Trainings that are not
+Sections: see SECTIONS. Trainings that are not
 there yet are run first (`palmist.benchmark.plan`, about 1.5 hours on two cores for all of them).
 """
 
@@ -32,6 +32,7 @@ __all__ = ["SECTIONS", "run"]
 
 COMMAND = "palmist benchmark quality"
 Items = list[tuple[Recording, str]]
+_WORD_SPLITS = (("cross_signer_a", 1), ("cross_signer_b", 2))
 _SETS = ("asl_words", "reach_to_grasp", "leap_recordings")
 _SPLIT = {"asl_words": "cross_signer", "reach_to_grasp": "leave_people_out", "leap_recordings": "leave_takes_out"}
 
@@ -101,28 +102,36 @@ def _read(checkpoint: str, recordings: Sequence[Recording], name: str, span: str
     return recognise(load_ghtt(_checkpoint(checkpoint)), _items(recordings, span), _labels(name))
 
 
-def recognition() -> list[BenchmarkRecord]:
-    """Words across signers, letters with each signer left out, the object's size with each person left out."""
-    plan.train_missing({f"{kind}_fold{number}" for kind in "pa" for number in FOLDS})
+def words() -> list[BenchmarkRecord]:
+    """Signed words across signers, beside a linear model."""
+    plan.train_missing({"p_fold1", "p_fold2", "a_fold1", "a_fold2"})
     records = []
-    for split, number in (("cross_signer_a", 1), ("cross_signer_b", 2)):
+    for split, number in _WORD_SPLITS:
         result = _read(f"a_fold{number}", _unseen("asl_words", number), "asl_words")
-        records += _recognition_records(f"asl_words/{split}/ghtt", [result], "recognition")
+        records += _recognition_records(f"asl_words/{split}/ghtt", [result], "words")
         records += _linear_words(split, number)
-    letters = []
+    return records
+
+
+def letters() -> list[BenchmarkRecord]:
+    """Fingerspelled letters with each signer left out."""
+    plan.train_missing({f"{kind}_fold{number}" for kind in "pa" for number in (1, 3, 4)})
+    records, results = [], []
     for signer, number in (("S1", 3), ("S2", 1), ("S3", 4)):
-        result = _read(f"a_fold{number}", recordings_of(open_data("asl_letters"), [signer]), "asl_letters")
-        letters.append(result)
-        prefix = f"asl_letters/leave_out_{signer.lower()}/ghtt"
-        records += _recognition_records(prefix, [result], "recognition")
-    records += _recognition_records("asl_letters/leave_one_signer_out/ghtt", letters, "recognition")
+        results.append(_read(f"a_fold{number}", recordings_of(open_data("asl_letters"), [signer]), "asl_letters"))
+        records += _recognition_records(f"asl_letters/leave_out_{signer.lower()}/ghtt", results[-1:], "letters")
+    return records + _recognition_records("asl_letters/leave_one_signer_out/ghtt", results, "letters")
+
+
+def reach() -> list[BenchmarkRecord]:
+    """The object's size from the reach alone, with each person left out."""
     people = [f"P{i}" for i in range(1, 9)]
-    plan.train_missing({f"a_reach_{person.lower()}" for person in people})
-    reach = [
+    plan.train_missing({f"p_fold{number}" for number in FOLDS} | {f"a_reach_{person.lower()}" for person in people})
+    results = [
         _read(f"a_reach_{p.lower()}", recordings_of(open_data("reach_to_grasp"), [p]), "reach_to_grasp", "reach_phase")
         for p in people
     ]
-    return records + _recognition_records("reach_to_grasp/leave_one_person_out/ghtt", reach, "recognition")
+    return _recognition_records("reach_to_grasp/leave_one_person_out/ghtt", results, "reach")
 
 
 def _linear_words(split: str, number: int) -> list[BenchmarkRecord]:
@@ -152,9 +161,9 @@ def _linear_words(split: str, number: int) -> list[BenchmarkRecord]:
     predicted, truth = np.asarray(model.predict(features(test)).numpy()), target(test)
     prefix = f"asl_words/{split}/linear"
     return [
-        _record(f"{prefix}/accuracy", accuracy(predicted, truth), "share", "recognition"),
+        _record(f"{prefix}/accuracy", accuracy(predicted, truth), "share", "words"),
         _record(
-            f"{prefix}/class_mean_accuracy", mean_class_accuracy(predicted, truth, len(labels)), "share", "recognition"
+            f"{prefix}/class_mean_accuracy", mean_class_accuracy(predicted, truth, len(labels)), "share", "words"
         ),
     ]
 
@@ -278,22 +287,36 @@ def _prediction_records(
 # ---------------------------------------------------------------------------------------------------- ablation
 
 
-def ablation() -> list[BenchmarkRecord]:
-    """One data set against all for the P-block; no noise on mid-levels and no body context for the A-block."""
+def one_set() -> list[BenchmarkRecord]:
+    """Ablation: a P-block trained on asl_words alone against one trained on all sets."""
     plan.train_missing({"p_fold1", "p_fold1_words_only"})
     records = []
     for checkpoint, model in (("p_fold1", "ghtt_p_all_sets"), ("p_fold1_words_only", "ghtt_p_words_only")):
         for record in [
-            *_refinement_records("asl_words", [(checkpoint, 1)], model, "ablation"),
-            *_prediction_records("asl_words", [(checkpoint, 1)], model, "ablation"),
+            *_refinement_records("asl_words", [(checkpoint, 1)], model, "one_set"),
+            *_prediction_records("asl_words", [(checkpoint, 1)], model, "one_set"),
         ]:
             records.append(replace(record, name=record.name.replace("/cross_signer/", "/cross_signer_a/")))
-    for split, number in (("cross_signer_a", 1), ("cross_signer_b", 2)):
-        for suffix in ("no_context", "no_noise"):
-            plan.train_missing({f"a_fold{number}_{suffix}"})
-            result = _read(f"a_fold{number}_{suffix}", _unseen("asl_words", number), "asl_words")
-            records += _recognition_records(f"asl_words/{split}/ghtt_{suffix}", [result], "ablation")
     return records
+
+
+def _without(what: str) -> list[BenchmarkRecord]:
+    records = []
+    for split, number in _WORD_SPLITS:
+        plan.train_missing({f"p_fold{number}", f"a_fold{number}_{what}"})
+        result = _read(f"a_fold{number}_{what}", _unseen("asl_words", number), "asl_words")
+        records += _recognition_records(f"asl_words/{split}/ghtt_{what}", [result], what)
+    return records
+
+
+def no_context() -> list[BenchmarkRecord]:
+    """Ablation: words without the body context."""
+    return _without("no_context")
+
+
+def no_noise() -> list[BenchmarkRecord]:
+    """Ablation: words without noise on the mid-levels."""
+    return _without("no_noise")
 
 
 def futures() -> list[BenchmarkRecord]:
@@ -307,10 +330,14 @@ def futures() -> list[BenchmarkRecord]:
 SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "round_trip": round_trip,
     "refinement": refinement,
-    "recognition": recognition,
+    "words": words,
+    "letters": letters,
+    "reach": reach,
     "prediction": prediction,
     "futures": futures,
-    "ablation": ablation,
+    "one_set": one_set,
+    "no_context": no_context,
+    "no_noise": no_noise,
 }
 
 
