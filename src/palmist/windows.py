@@ -203,7 +203,7 @@ def body_context(
 
     Positions are taken from the middle of the shoulders, in shoulder widths, x and y only (the median over the
     sequence of both, so that a nodding body does not move the hands). A wrist that the hand tracker lost is taken from
-    the body tracker where that sees it.
+    the body tracker where that sees it. Without a body only the directions and which hands were seen are known.
 
     Args:
         joints (..., T, 2, 21, 3), known (..., T, 2, 21), palm_rotation (..., T, 2, 3, 3), palm_valid (..., T, 2):
@@ -227,11 +227,13 @@ def body_context(
     points = torch.cat([wrist, body[..., 2:4, :2], body[..., 6:7, :2]], dim=-2)
     points_known = torch.cat([wrist_known, body_known[..., 2:4], body_known[..., 6:7]], dim=-1)
     points = ((points - middle.unsqueeze(-2)) / width.unsqueeze(-2)).clamp(-4.0, 4.0)
+    points_known = points_known & has_body.unsqueeze(-1)
     points = torch.where(points_known.unsqueeze(-1), points, torch.zeros_like(points))
-    flags = wrist_known.to(points.dtype).unsqueeze(-1)
+    flags = points_known[..., :2].to(points.dtype).unsqueeze(-1)
     wrists = torch.cat([points[..., :2, :], flags], dim=-1)
     turn = seen.to(points.dtype).unsqueeze(-1)
     forward, normal = palm_rotation[..., 0] * turn, palm_rotation[..., 2] * turn
     parts = [wrists, forward, normal, points[..., 2:4, :]]
     context = torch.cat([part.flatten(-2) for part in parts] + [points[..., 4, :], turn.squeeze(-1)], dim=-1)
-    return torch.where(has_body.unsqueeze(-1), context, torch.zeros_like(context)), has_body
+    # Which way the palms face is known without a body as well.
+    return context, has_body | seen.any(-1)
