@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -128,7 +129,7 @@ def _is_large(value: Any) -> bool:
 def table(title: str | None, *columns: tuple[str, str]) -> Table:
     """An empty table; columns are (heading, "left" | "right")."""
     made = Table(
-        title=title, title_justify="left", title_style="bold", header_style="bold", show_edge=False, pad_edge=False
+        title=title, title_justify="left", title_style="bold", header_style="bold", show_edge=False, pad_edge=False, box=box.SIMPLE_HEAD, padding=(0, 1)
     )
     for heading, side in columns:
         made.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")

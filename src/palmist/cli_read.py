@@ -67,8 +67,8 @@ def readings_table(readings: Sequence[Reading]) -> Table:
     the best future and of the last pose repeated, milliseconds.
     """
     made = table(
-        None, ("recording", "left"), ("read (true)", "left"), ("refined by", "right"), ("spread", "right"),
-        ("best / last pose", "right"), ("ms", "right"),
+        None, ("recording", "left"), ("read", "left"), ("refined", "right"), ("spread", "right"), ("best", "right"),
+        ("last pose", "right"), ("ms", "right"),
     )  # fmt: skip
     for reading in readings:
         read = "–" if reading.label is None else f"{escape(reading.label)} {reading.probability:.0%}"
@@ -76,7 +76,7 @@ def readings_table(readings: Sequence[Reading]) -> Table:
             right = reading.label == reading.true_label
             read += " [green]✓[/]" if right else f" [red]({escape(reading.true_label)})[/]"
         terms = reading.in_own_terms
-        errors = f"{terms(reading.future_error('best'))} / {terms(reading.future_error('last_pose'))}"
+        best, still = terms(reading.future_error("best")), terms(reading.future_error("last_pose"))
         time = f"{reading.timing.get('total_ms', 0):.0f}"
-        made.add_row(escape(reading.name), read, terms(reading.shift), terms(reading.spread), errors, time)
+        made.add_row(escape(reading.name), read, terms(reading.shift), terms(reading.spread), best, still, time)
     return made

@@ -40,9 +40,9 @@ def run_demo(out: Path, model: str, json_file: str | None) -> Path:
     shown = console(json_file)
     shown.print(readings_table(readings))
     shown.print(
-        f"\n{readings[0].model} read the first {OBSERVED:.0%} of each recording and predicted {HORIZON:g} s: how far "
-        "refinement moved the\njoints, how far 20 futures lie apart, and the error of the best one against the last pose "
-        "repeated; in hand sizes.",
+        f"\n{readings[0].model} read the first {OBSERVED:.0%} of each recording. refined: how far the joints were moved; "
+        f"spread: how far 20 futures of {HORIZON:g} s lie apart; best: the error of the nearest one; last pose: that of "
+        "repeating it. In hand sizes.",
         highlight=False,
     )
     shown.print(f"page: {page}", highlight=False, soft_wrap=True)
