@@ -22,7 +22,7 @@ from palmist.windows import PoseSequence, body_context, to_model_space, to_pose_
 
 __all__ = ["score_long_futures"]
 
-OBSERVED, LONGEST, SHORTEST, STRIDE, SAMPLES, FACTOR = 16, 112, 60, 48, 20, 5.0
+OBSERVED, LONGEST, SHORTEST, STRIDE, SAMPLES, FACTOR = 16, 112, 60, 112, 20, 5.0
 
 
 class _Window:
