@@ -191,6 +191,9 @@ def prepare(
         Path | None, typer.Option(metavar="DIR", help="Where the data set lies; open sets need none in the repository.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a store that is there.")] = False,
+    example: Annotated[
+        bool, typer.Option("--example", help="First write a tiny made-up data set of the exact layout to --root.")
+    ] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Turn a data set into a store."""
@@ -198,6 +201,8 @@ def prepare(
     from palmist.store import write_store
 
     entry = reader(dataset)
+    if example:
+        _write_example(dataset, root)
     if root is None:
         if entry.folder is None:
             raise InputError(f"{dataset} is not part of Palmist; fetch it from {entry.url} and give --root FOLDER")
@@ -215,6 +220,17 @@ def prepare(
             "credit": entry.credit, "recordings": len(store), "frames": frames, "store": str(out),
         },
     )  # fmt: skip
+
+
+def _write_example(dataset: str, root: Path | None) -> None:
+    """A made-up data set in the official layout, for those who wait for the real one."""
+    from palmist.readers.h2o_example import write_h2o_example
+
+    if dataset != "h2o":
+        raise InputError(f"there is no example of {dataset}; --example goes with h2o, the open sets are here as they are")
+    if root is None:
+        raise InputError("--example needs --root DIR, a new folder to write the made-up data set to")
+    say(f"a made-up {dataset} is written to {write_h2o_example(root)}; it holds no recorded data")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

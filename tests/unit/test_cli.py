@@ -63,6 +63,10 @@ def test_prepare_the_example_of_h2o_and_check_a_store(tmp_path: Path) -> None:
     store = tmp_path / "store"
     prepared = call("prepare", "leap_recordings", "--root", "data/leap_recordings", "--out", store)
     assert prepared.exit_code == 0, prepared.output
+    example = call("prepare", "h2o", "--example", "--root", tmp_path / "h2o", "--out", tmp_path / "h2o_store")
+    assert example.exit_code == 0, example.output
+    assert call("read", tmp_path / "h2o_store", "--futures", "2").exit_code == 0
+    assert call("prepare", "h2o", "--example", "--out", tmp_path / "x").exit_code == 2
     checked = call("check", store, "--json", tmp_path / "report.json")
     assert checked.exit_code == 0, checked.output
     assert json.loads((tmp_path / "report.json").read_text())
