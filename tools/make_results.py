@@ -21,6 +21,8 @@ SETS = (
 #: (what, name of the record, plain baseline or target in words)
 RECOGNITION = (
     ("words, unseen signer (A: S1+S3 → S2)", "asl_words/cross_signer_a/ghtt/accuracy", "linear 0.893; target 0.95"),
+    ("— our own linear model, A", "asl_words/cross_signer_a/linear/accuracy", ""),
+    ("— our own linear model, B", "asl_words/cross_signer_b/linear/accuracy", ""),
     ("words, unseen signers (B: S2 → S1+S3)", "asl_words/cross_signer_b/ghtt/accuracy", "linear 0.798; target 0.90"),
     ("— A without body context", "asl_words/cross_signer_a/ghtt_no_context/accuracy", ""),
     ("— B without body context", "asl_words/cross_signer_b/ghtt_no_context/accuracy", ""),
@@ -73,6 +75,13 @@ SPEED = (
     ("training windows per second from a store", "speed/store/training_windows/per_second", "≥ 5,000"),
 )
 TABLES = (
+    (
+        "Round trip: joints → pose vector → joints on every leap_recordings frame (largest error)",
+        (
+            ("float64", "leap_recordings/all/pose_vector/round_trip_error", "≤ 1e-6 m"),
+            ("float32", "leap_recordings/all/pose_vector/round_trip_error_float32", "≤ 1e-4 m"),
+        ),
+    ),
     ("Recognition (accuracy)", RECOGNITION),
     ("Refinement of unseen people", REFINEMENT),
     ("Prediction, about half a second ahead (mean joint error)", PREDICTION),
@@ -92,6 +101,8 @@ def records() -> dict[str, dict[str, Any]]:
 def number(value: float) -> str:
     if value >= 1000:
         return f"{value:,.0f}"
+    if 0 < abs(value) < 0.0005:
+        return f"{value:.1e}"
     return f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 

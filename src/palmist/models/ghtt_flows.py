@@ -243,14 +243,15 @@ class TestTimeFlows(nn.Module):
             sequence = self.clip_sequence(clips, code, past)
             later = self._future_mid_levels(sequence, future_clips - 1, futures, factor, generator, label, new_action)
             mid_levels = torch.cat((mid_levels, later), dim=1)  # (B * K, M, D)
-        vector = self.decode_mid_levels(mid_levels.flatten(0, 1)).unflatten(0, mid_levels.shape[:2])
+        alone = mid_levels[:, 1:] if self.p.config.residual else mid_levels  # decoded without skip tokens
+        vector = self.decode_mid_levels(alone.flatten(0, 1)).unflatten(0, alone.shape[:2])
         if self.p.config.residual:  # deviation 12
             last_clip = clips.last()
             parts = (last.tokens, last_clip.frames, last_clip.vector, last_clip.known)
             given = (_repeat(part[:, 0], futures) for part in parts)
             wide = _repeat(last.mean[:, 0], futures)
             near = self.p.decode(wide + self.p.skip_spread * (first - wide), *given).unsqueeze(1)
-            vector = fade_seams(torch.cat((near, vector[:, 1:]), dim=1))
+            vector = fade_seams(torch.cat((near, vector), dim=1))
         if first_clip is not None:
             vector = torch.cat((_repeat(first_clip, futures).unsqueeze(1), vector[:, 1:]), dim=1)
         vector = vector.flatten(1, 2)  # (B * K, F, 153)
@@ -311,6 +312,8 @@ class TestTimeFlows(nn.Module):
     def decode_mid_levels(self, mid_levels: Tensor) -> Tensor:
         """D^P without skip tokens, by the collapsed decoder: (R, D) -> (R, T, 153), clip k's m gives clip k + 1."""
         decode = self._reduced[0] if self._reduced else self.p.decode_collapsed
+        if not len(mid_levels):
+            return mid_levels.new_zeros(0, self.p.config.clip_length, pose_vector.DIM)
         return torch.cat([decode(part) for part in mid_levels.split(_LARGEST_DECODE)])
 
     def _future_mid_levels(
