@@ -94,10 +94,20 @@ almost the same, read 0.955 of the words of S2 and 0.851 in the other direction:
 """
 
 
+def without_folders(value: object) -> object:
+    """Absolute paths in the stored run's settings say nothing elsewhere: their last two parts stay."""
+    if isinstance(value, dict):
+        return {key: without_folders(entry) for key, entry in value.items()}
+    if isinstance(value, str) and value.startswith("/"):
+        return "/".join(Path(value).parts[-2:])
+    return value
+
+
 def main() -> None:
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else SHIPPED
     checkpoint = load_checkpoint(source)
-    config = dict(checkpoint.config)
+    config = without_folders(dict(checkpoint.config))
+    assert isinstance(config, dict)
     save_checkpoint(SHIPPED, checkpoint.state, config, checkpoint.statistics, card(config), dtype="float16")
     size = sum(file.stat().st_size for file in SHIPPED.iterdir())
     print(f"{SHIPPED.relative_to(ROOT)}: {size / 1e6:.1f} MB")

@@ -233,13 +233,9 @@ class Reader:
         if self.model.a is not None and self.model.a.context is not None:
             palms = encoded.palms
             body = (sequence.body[None], sequence.body_known[None])
-            context, known = body_context(
-                sequence.joints[None], sequence.known[None], palms.rotation, palms.valid, *body
-            )
+            context, known = body_context(sequence.joints[None], sequence.known[None], palms.rotation, palms.valid, *body)
         length = self.model.p.config.clip_length
-        return cut_clips(
-            encoded, length, space=sequence.space, anchor="end", context=context, context_known=known
-        )
+        return cut_clips(encoded, length, space=sequence.space, anchor="end", context=context, context_known=known)
 
     def _refine(
         self, observed: Recording, sequence: PoseSequence, clips: Clips, code: EncodedClips
@@ -369,9 +365,7 @@ def _single(source: Source) -> Recording:
     return recordings[0]
 
 
-def _check_options(
-    recording: Recording, futures: int, horizon: float, observe_until: float | None, factor: float
-) -> None:
+def _check_options(recording: Recording, futures: int, horizon: float, observe_until: float | None, factor: float) -> None:
     if not isinstance(futures, int) or futures < 0:
         raise InputError(f"futures is {futures!r}; expected how many samples to draw, 0 or more")
     if not (math.isfinite(horizon) and 0 <= horizon <= LONGEST_HORIZON):
@@ -436,5 +430,3 @@ def _truth(recording: Recording, observed: Recording, future_time: np.ndarray) -
         return {}
     joints, known = resample(recording.time, np.asarray(recording.joints), np.asarray(recording.known), future_time)
     return {"truth": joints, "truth_known": known} if known.any() else {}
-
-

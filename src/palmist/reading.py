@@ -45,7 +45,7 @@ class Reading:
         label: recognised action or None; action_labels: L names; probabilities (L,) of the whole observed part
         action_time (N,) seconds, action_probabilities (N, L): what was recognised from the frames up to each moment
         futures (K, T', 2, 21, 3) samples, futures_time (T',) seconds, futures_known (2, 21) bool: hands that were seen
-            lately and joints that the recording has; most_likely: the sample nearest to `deterministic`
+            lately and joints that the recording has; most_likely: the most central sample (the medoid)
         deterministic (T', 2, 21, 3): the future without sampling
         truth (T', 2, 21, 3), truth_known (T', 2, 21): what really came, where the recording goes on; else None
         scale (3,): model space (metres, or hands of 90 mm) = own space x scale; hand_size: metres in model space
@@ -315,8 +315,7 @@ class Reading:
         number = self.most_likely if future == "most_likely" else future
         if not isinstance(number, int) or not 0 <= number < len(self.futures):
             raise InputError(
-                f"there is no future {future!r}; expected most_likely, deterministic or a number below "
-                f"{len(self.futures)}"
+                f"there is no future {future!r}; expected most_likely, deterministic or a number below {len(self.futures)}"
             )
         return np.asarray(self.futures[number])
 
