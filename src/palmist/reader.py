@@ -180,13 +180,20 @@ class Reader:
 
     # ---------------------------------------------------------------------------------------------------- labels
 
-    def labelled_model(self, recording: Recording, labels: Labels) -> tuple[GHTT, Tensor]:
-        """The model with the label table to use, and which of its rows are candidates, (L,) bool."""
+    def label_choice(self, space: str, body: bool | None, labels: Labels) -> tuple[GHTT, tuple[str, ...], Tensor]:
+        """The model with the label table to use, the L' labels to choose from, and their rows in it, (L,) bool.
+
+        Args:
+            space: of the recording; body: whether it has a body, None if both will do; labels: as in `read`.
+        """
         model = self.model
-        assert model.a is not None
+        if model.a is None or not self.labels:
+            if labels is not None:
+                raise InputError(f"{self.name} has a P-block only and recognises nothing; leave `labels` out")
+            return model, (), torch.zeros(0, dtype=torch.bool)
         if labels is not None and not isinstance(labels, str):
-            return self._model_with(tuple(labels)), torch.ones(len(labels), dtype=torch.bool)
-        table = model.a.config.labels
+            own = tuple(labels)
+            return self._model_with(own), own, torch.ones(len(own), dtype=torch.bool)
         chosen: set[str] = set()
         if labels is not None:
             if labels not in self.taxonomies:
@@ -195,10 +202,11 @@ class Reader:
             chosen = set(self.taxonomies[labels]["labels"])
         else:
             for entry in self.taxonomies.values():
-                if entry["space"] == recording.space and entry["body"] == (recording.body is not None):
+                if entry["space"] == space and body in (None, entry["body"]):
                     chosen |= set(entry["labels"])
-        candidates = torch.tensor([name in chosen for name in table], dtype=torch.bool)
-        return model, candidates if candidates.any() else torch.ones(len(table), dtype=torch.bool)
+        table = model.a.config.labels
+        names = tuple(name for name in table if name in chosen) or table
+        return model, names, torch.tensor([name in names for name in table], dtype=torch.bool)
 
     def _model_with(self, labels: tuple[str, ...]) -> GHTT:
         """The model with another label table; the weights are shared."""
@@ -254,16 +262,12 @@ class Reader:
         return usable
 
     def _recognise(self, observed: Recording, sequence: PoseSequence, labels: Labels) -> dict[str, Any]:
-        if self.model.a is None or not self.labels:
-            if labels is not None:
-                raise InputError(f"{self.name} has a P-block only and recognises nothing; leave `labels` out")
+        model, names, candidates = self.label_choice(observed.space, observed.body is not None, labels)
+        if not names:
             return {}
-        model, candidates = self.labelled_model(observed, labels)
-        assert model.a is not None
         # Clips start at the first frame here, as in training.
         forward = to_pose_sequence(observed, sequence.rate, scale=sequence.scale)
         curve = action_curve(model, forward, candidates)
-        names = tuple(name for name, chosen in zip(model.a.config.labels, candidates.tolist(), strict=True) if chosen)
         overall = curve.overall[candidates].numpy().astype(np.float64)
         return {
             "label": names[int(overall.argmax())],

@@ -105,33 +105,3 @@ def test_wrong_options_are_one_sentence(reader: Reader, words: list) -> None:
         reader.read(words[0], observe_until=-5.0)
     with pytest.raises(InputError, match="missing-model"):
         palmist.load("missing-model")
-
-
-def test_a_stream_costs_the_same_late_as_early_and_keeps_no_frames(reader: Reader) -> None:
-    stream = reader.stream(30.0, futures=3)
-    rng = np.random.default_rng(0)
-    pose, known = rng.normal(size=(2, 21, 3)) * 0.04, np.ones((2, 21), bool)
-    kept = []
-    for i in range(16 * 20):
-        pose = pose + rng.normal(size=(2, 1, 3)) * 0.001
-        if i % 16 not in (0, 15) and i > 40:
-            stream._time = i / 30  # frames between are skipped, to keep the test short
-            stream._count = min(stream._count + 1, 16)
-            continue
-        step = stream.push(pose, known, i / 30)
-        kept.append(0 if stream._past is None else stream._past.valid.shape[1])
-    assert step.futures.shape == (3, 16, 2, 21, 3)
-    assert np.isfinite(step.refined).all()
-    assert max(kept) <= 15
-
-
-def test_a_stream_refuses_wrong_frames(reader: Reader) -> None:
-    stream = reader.stream(30.0, futures=1)
-    pose, known = np.zeros((2, 21, 3)), np.zeros((2, 21), bool)
-    stream.push(pose, known, 0.0)
-    with pytest.raises(InputError, match="not later"):
-        stream.push(pose, known, 0.0)
-    with pytest.raises(InputError, match="expected"):
-        stream.push(pose[:1], known, 1.0)
-    with pytest.raises(InputError, match="frames/s"):
-        reader.stream(60.0)
