@@ -20,7 +20,8 @@ import torch
 from palmist.errors import InputError
 from palmist.models.ghtt import Clips, ClipSequence, cut_clips
 from palmist.models.ghtt_flows import TEST_FACTOR
-from palmist.pose_vector import encode, hand_sizes
+from palmist.models.ghtt_pose_block import neutral_vector
+from palmist.pose_vector import LEFT_MOTION, PalmFrames, decode, encode, hand_sizes, mean_hand_size
 from palmist.recording import SPACES
 from palmist.windows import BODY_POINTS, REFERENCE_HAND_SIZE, body_context, resample
 
@@ -191,9 +192,7 @@ class Stream:
         context = context_known = None
         if self.model.a is not None and self.model.a.context is not None:
             points = (torch.from_numpy(part)[None] for part in resample(times, body * scale, body_known, grid))
-            context, context_known = body_context(
-                hands, hands_known, encoded.palms.rotation, encoded.palms.valid, *points
-            )
+            context, context_known = body_context(hands, hands_known, encoded.palms.rotation, encoded.palms.valid, *points)
         return cut_clips(encoded, T, space=self.space, context=context, context_known=context_known)
 
     @torch.inference_mode()
@@ -210,19 +209,29 @@ class Stream:
             found = model.recognise_sequence(sequence, self._candidates).probabilities[0, self._candidates]
             shares = found.numpy().astype(np.float64)
             label = self.labels[int(shares.argmax())]
-        refined = model.refine(clip, code, frame_size=self.space != "metric")
         inverse = np.where(scale > 0, 1 / np.where(scale > 0, scale, 1), 0).astype(np.float32)
         known = self._frames[-1].known & self._usable
-        hands = np.where(known[..., None], refined.joints[0, 0][clip.frames[0, 0]][-1].numpy() * inverse, 0)
+        hands = np.where(known[..., None], self._refined(clip, code.refined) * inverse, 0)
         T = model.p.config.clip_length
         futures, valid, most_likely = np.zeros((self.futures, T, 2, 21, 3), np.float32), np.zeros(2, bool), 0
         if self.futures:
             ahead = model.predict_long(clip, 1, self.futures, self.factor, self._generator, code=code)
             valid, most_likely = ahead.valid[0].numpy(), int(ahead.most_likely[0])
             futures = np.where(valid[:, None, None], ahead.joints[0].numpy() * inverse, 0)
-        return StreamStep(
-            now, hands, known, label, shares, futures, now + np.arange(1, T + 1) / self._rate, valid, most_likely
-        )
+        return StreamStep(now, hands, known, label, shares, futures, now + np.arange(1, T + 1) / self._rate, valid, most_likely)
+
+    def _refined(self, clip: Clips, vector: torch.Tensor) -> np.ndarray:
+        """The newest frame refined, (2, 21, 3) in model space.
+
+        The trajectory consistency step (`TestTimeFlows.refine`) leaves the last frame at its observed palm pose, so it
+        is decoded from there, without the frames before it.
+        """
+        last = int(clip.frames[0, 0].sum()) - 1
+        palms = PalmFrames(*(part[0, 0, last] for part in clip.palms))
+        size = palms.size if self.space != "metric" else mean_hand_size(clip.all_palms())[0]
+        still = torch.cat((vector[0, 0, last, : LEFT_MOTION.start], neutral_vector()[LEFT_MOTION.start :]))
+        joints = decode(still[None], palms.rotation, palms.translation, size, clip.planar)[0]
+        return joints.numpy()
 
     @property
     def _usable(self) -> np.ndarray:
