@@ -78,5 +78,7 @@ def readings_table(readings: Sequence[Reading]) -> Table:
         terms = reading.in_own_terms
         best, still = terms(reading.future_error("best")), terms(reading.future_error("last_pose"))
         time = f"{reading.timing.get('total_ms', 0):.0f}"
-        made.add_row(escape(reading.name), read, terms(reading.shift), terms(reading.spread), best, still, time)
+        # A data set's name in front of every recording would leave no room for the numbers.
+        name = reading.name.split("/", 1)[-1]
+        made.add_row(escape(name), read, terms(reading.shift), terms(reading.spread), best, still, time)
     return made
