@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from palmist.augment import AugmentConfig, HandBatch, augment, make_unsigned
+from palmist.models.ghtt_action_block import ABlockConfig, clip_context
 from palmist.models.ghtt_pose_block import PBlock, clip_features
 from palmist.pose_vector import encode, reset_first_motion
 from palmist.windows import PoseSequence, body_context
@@ -27,12 +28,12 @@ __all__ = ["ActionDataset", "ActionGroup", "ClipTokens", "clip_tokens", "pad_seq
 
 
 class ClipTokens(NamedTuple):
-    """Per clip: mid-level mean (B, N, D), which clips exist (B, N), body context (B, N, T, 26) and known (B, N, T)."""
+    """Per clip: mid-level mean (B, N, D), which clips exist (B, N), context and known (B, N, T, C) (`clip_context`)."""
 
     mid_levels: Tensor
     clips: Tensor
-    context: Tensor
-    context_known: Tensor
+    context: Tensor | None
+    context_known: Tensor | None
 
 
 def pad_sequences(sequences: Sequence[PoseSequence], frames: int | None = None) -> HandBatch:
@@ -48,10 +49,10 @@ def pad_sequences(sequences: Sequence[PoseSequence], frames: int | None = None) 
     return HandBatch(stack("joints"), stack("known"), stack("body"), stack("body_known"), inside)
 
 
-def clip_tokens(batch: HandBatch, space: str, block: PBlock, pooled: bool = False) -> ClipTokens:
+def clip_tokens(batch: HandBatch, space: str, block: PBlock, config: ABlockConfig) -> ClipTokens:
     """Cut recordings into clips of the P-block's length and encode each; the last clip may be partial.
 
-    With ``pooled`` the mid-levels are twice as wide, see `palmist.models.ghtt_pose_block.clip_features`.
+    ``config`` is that of the A-block which will read them: it says what belongs to a clip's tokens.
     """
     T = block.config.clip_length
     B, frames = batch.frames.shape
@@ -71,13 +72,14 @@ def clip_tokens(batch: HandBatch, space: str, block: PBlock, pooled: bool = Fals
     vector, vector_known = reset_first_motion(cut(encoded.vector), cut(encoded.known), cut(encoded.palms.valid))
     with torch.no_grad():
         code = block.encode(vector, vector_known, inside)
-        mean = clip_features(code.mean, code.tokens, inside, pooled)
+        mean = clip_features(code.mean, code.tokens, inside, config.pooled_tokens)
     clips = inside.reshape(B, count, T).any(-1)
+    companion, companion_known = clip_context(config, vector, vector_known, cut(context), cut(context_known & batch.frames))
     return ClipTokens(
         mean.reshape(B, count, -1),
         clips,
-        cut(context).reshape(B, count, T, -1),
-        cut(context_known & batch.frames).reshape(B, count, T),
+        None if companion is None else companion.unflatten(0, (B, count)),
+        None if companion_known is None else companion_known.unflatten(0, (B, count)),
     )
 
 
@@ -120,12 +122,11 @@ class ActionDataset:
         use_augmentation: bool = True,
         whole_probability: float = 0.5,
         max_clips: int = 8,
-        body_context: bool = True,
-        pooled: bool = False,
+        config: ABlockConfig | None = None,
     ) -> None:
-        self.pooled = pooled
+        self.config = config or ABlockConfig(body_context=True)
         self.groups, self.block, self.use_augmentation = list(groups), block, use_augmentation
-        self.whole_probability, self.max_clips, self.body_context = whole_probability, max_clips, body_context
+        self.whole_probability, self.max_clips = whole_probability, max_clips
         self.shares = torch.tensor([group.share for group in groups], dtype=torch.float64)
         self.rows = [group.row_weights() for group in groups]
 
@@ -152,7 +153,7 @@ class ActionDataset:
         if self.use_augmentation:
             hands = augment(hands, group.augment, generator, planar=group.space == "planar")
         hands, start = self._crop(hands, generator)
-        tokens = clip_tokens(hands, group.space, self.block, self.pooled)
+        tokens = clip_tokens(hands, group.space, self.block, self.config)
         return self._split(tokens, start, label, group, generator)
 
     def _crop(self, hands: HandBatch, generator: torch.Generator) -> tuple[HandBatch, Tensor]:
@@ -198,7 +199,7 @@ class ActionDataset:
             "label": label,
             "candidates": group.candidates.expand(B, -1),
         }
-        if self.body_context:
+        if tokens.context is not None and tokens.context_known is not None:
             batch["context"], batch["context_known"] = tokens.context, tokens.context_known
         return batch
 

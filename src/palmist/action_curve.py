@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from palmist.models.ghtt import GHTT, Clips, ClipSequence, cut_clips
+from palmist.models.ghtt_action_block import clip_context
 from palmist.models.ghtt_pose_block import clip_features
 from palmist.pose_vector import EncodedPose, encode
 from palmist.windows import PoseSequence, body_context
@@ -62,7 +63,7 @@ def action_curve(model: GHTT, sequence: PoseSequence, candidates: Tensor, step: 
     partial = _encode_partial(model, clips, moments)
     rows = []
     for part in torch.arange(len(moments)).split(_CHUNK):
-        one = _up_to(model, sequence, encoded, features[0], partial[part], moments[part])
+        one = _up_to(model, sequence, encoded, clips, features[0], partial[part], moments[part])
         rows.append(model.recognise_sequence(one, candidates).probabilities)
     return ActionCurve(moments, torch.cat(rows), overall)
 
@@ -82,7 +83,13 @@ def _encode_partial(model: GHTT, clips: Clips, moments: Tensor) -> Tensor:
 
 
 def _up_to(
-    model: GHTT, sequence: PoseSequence, encoded: EncodedPose, whole: Tensor, partial: Tensor, moments: Tensor
+    model: GHTT,
+    sequence: PoseSequence,
+    encoded: EncodedPose,
+    clips: Clips,
+    whole: Tensor,
+    partial: Tensor,
+    moments: Tensor,
 ) -> ClipSequence:
     """What the A-block reads at each moment: whole clips, the clip that is cut short, and the context so far."""
     assert model.a is not None
@@ -98,8 +105,11 @@ def _up_to(
     if model.a.context is not None:
         frames = (order[..., None] * T + torch.arange(T)).flatten(1)  # (M, N * T)
         inside = frames < moments[:, None]
-        context, known = _context(encoded, sequence, frames.clamp_max(len(sequence) - 1), inside)
-        context, known = context.unflatten(1, (-1, T)), known.unflatten(1, (-1, T))
+        body, body_known = _context(encoded, sequence, frames.clamp_max(len(sequence) - 1), inside)
+        index = order.clamp_max(len(whole) - 1)
+        vector, seen = clips.vector[0, index], clips.known[0, index] & inside.unflatten(1, (-1, T)).unsqueeze(-1)
+        parts = (body.unflatten(1, (-1, T)), body_known.unflatten(1, (-1, T)))
+        context, known = clip_context(model.a.config, vector, seen, *parts)
     return ClipSequence(mid_levels, valid, order, context=context, context_known=known)
 
 
@@ -116,9 +126,11 @@ def _windows(model: GHTT, sequence: PoseSequence, encoded: EncodedPose, clips: C
         frames = torch.arange(start, min(start + length, count))[None]
         parts.append(_context(encoded, sequence, frames, torch.ones_like(frames, dtype=torch.bool)))
     padding = clips.frames.shape[1] * T - count
-    context = torch.nn.functional.pad(torch.cat([part[0] for part in parts], 1), (0, 0, 0, padding))
-    known = torch.nn.functional.pad(torch.cat([part[1] for part in parts], 1), (0, padding))
-    return whole._replace(context=context.unflatten(1, (-1, T)), context_known=known.unflatten(1, (-1, T)))
+    body = torch.nn.functional.pad(torch.cat([part[0] for part in parts], 1), (0, 0, 0, padding))
+    body_known = torch.nn.functional.pad(torch.cat([part[1] for part in parts], 1), (0, padding))
+    body, body_known = body.unflatten(1, (-1, T)), body_known.unflatten(1, (-1, T))
+    context, known = clip_context(model.a.config, clips.vector, clips.known, body, body_known)
+    return whole._replace(context=context, context_known=known)
 
 
 def _context(

@@ -78,9 +78,7 @@ def time_warp(batch: HandBatch, crop: float, bend: float, generator: torch.Gener
     def mix(values: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         rows = torch.arange(B).unsqueeze(1)
         near = known[rows, left] & known[rows, left + 1]
-        alone = torch.where(
-            weight.reshape(B, T, *([1] * (known.dim() - 2))) < 0.5, known[rows, left], known[rows, left + 1]
-        )
+        alone = torch.where(weight.reshape(B, T, *([1] * (known.dim() - 2))) < 0.5, known[rows, left], known[rows, left + 1])
         fraction = weight.reshape(B, T, *([1] * (values.dim() - 2)))
         blended = values[rows, left] * (1 - fraction) + values[rows, left + 1] * fraction
         nearest = torch.where(fraction < 0.5, values[rows, left], values[rows, left + 1])

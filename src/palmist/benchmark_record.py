@@ -52,8 +52,7 @@ class BenchmarkRecord:
         """Check every field and normalise sequences to tuples of plain numbers."""
         if not _NAME.fullmatch(self.name):
             raise InputError(
-                f"Benchmark name {self.name!r} was found; expected data/split/model/metric in lower case letters, "
-                "digits and _."
+                f"Benchmark name {self.name!r} was found; expected data/split/model/metric in lower case letters, digits and _."
             )
         if not (_is_number(self.value) and math.isfinite(self.value)):
             raise InputError(f"{self.name}: the value is {self.value!r}; only a finite number can be recorded.")
@@ -178,9 +177,7 @@ def code_commit() -> str:
     if not (root / ".git").exists():
         return "unknown"
     try:
-        head = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True, check=True
-        )
+        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
         changed = subprocess.run(
             ["git", "diff", "--quiet", "HEAD", "--", "src", "configs"], cwd=root, capture_output=True, check=False
         )

@@ -94,9 +94,7 @@ def save_checkpoint(
     try:
         text = json.dumps(header, indent=2, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"the checkpoint's config holds a value that JSON cannot store ({error}); use plain values"
-        ) from error
+        raise InputError(f"the checkpoint's config holds a value that JSON cannot store ({error}); use plain values") from error
     tensors.update(_stored_tensors(model_state, dtype))
 
     def fill(folder: Path) -> None:
@@ -121,14 +119,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     path = settle_folder(Path(path))
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
-        raise InputError(
-            f"no checkpoint at {path}: it {what}; give a folder that holds {WEIGHTS_FILE} and {CONFIG_FILE}"
-        )
+        raise InputError(f"no checkpoint at {path}: it {what}; give a folder that holds {WEIGHTS_FILE} and {CONFIG_FILE}")
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (path / name).is_file():
-            raise InputError(
-                f"{path} is not a whole checkpoint: {name} is missing; copy the folder again, with every file"
-            )
+            raise InputError(f"{path} is not a whole checkpoint: {name} is missing; copy the folder again, with every file")
     header = _read_header(path / CONFIG_FILE)
     tensors = read_tensors(path / WEIGHTS_FILE)
     state: dict[str, Tensor] = {}
@@ -238,17 +232,11 @@ def _read_header(file: Path) -> dict[str, Any]:
         raise InputError(f"{file} is not readable JSON ({error}); copy the checkpoint again") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         found = header.get("format") if isinstance(header, dict) else type(header).__name__
-        raise InputError(
-            f"{file} names the format {found!r}, expected {FORMAT!r}; give a folder that palmist train wrote"
-        )
+        raise InputError(f"{file} names the format {found!r}, expected {FORMAT!r}; give a folder that palmist train wrote")
     version = header.get("version")
     if version != VERSION:
         newer = isinstance(version, int) and version > VERSION
-        fix = (
-            "update with pip install --upgrade palmist"
-            if newer
-            else "train the model again or copy the checkpoint again"
-        )
+        fix = "update with pip install --upgrade palmist" if newer else "train the model again or copy the checkpoint again"
         raise InputError(f"{file} has checkpoint version {version!r}, this Palmist reads version {VERSION}; {fix}")
     if not isinstance(header.get("config"), dict):
         raise InputError(f"{file} holds no 'config'; copy the checkpoint again")
@@ -275,9 +263,7 @@ def _stored_tensors(state: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor
     for name, tensor in state.items():
         if name.startswith(_STATISTICS_PREFIX):
             raise InputError(f"a weight is called {name!r}; names that begin with {_STATISTICS_PREFIX!r} are reserved")
-        copy = (
-            tensor.detach().to("cpu", copy=True).contiguous()
-        )  # copied: safetensors refuses tensors that share memory
+        copy = tensor.detach().to("cpu", copy=True).contiguous()  # copied: safetensors refuses tensors that share memory
         if copy.is_floating_point():
             finite_before = bool(torch.isfinite(copy).all())
             copy = copy.to(_STORAGE[dtype])

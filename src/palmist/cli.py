@@ -28,9 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-JsonFile = Annotated[
-    str | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON (- = stdout).")
-]
+JsonFile = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Also write the result as JSON (- = stdout).")]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="A model's name or the folder of a checkpoint.")]
 
 
@@ -85,9 +83,7 @@ def read(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the futures.")] = 0,
     factor: Annotated[float, typer.Option(min=0, help="How far the futures may stray (sampling factor).")] = 5.0,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a page, and each reading as a recording.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a page, and each reading as a recording.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Read recordings: refine the poses, recognise the action, predict futures."""
@@ -123,9 +119,7 @@ def check(
     for report in reports:
         for finding in report.findings:
             if finding.severity != "info" or len(reports) == 1:
-                findings.add_row(
-                    report.name, marks[finding.severity], finding.sentence, "yes" if finding.repairable else ""
-                )
+                findings.add_row(report.name, marks[finding.severity], finding.sentence, "yes" if finding.repairable else "")
     if findings.row_count:
         shown.print(findings)
     bad = sum(not report.ok for report in reports)
@@ -252,9 +246,7 @@ def train(
 @app.command()
 @guarded
 def evaluate(
-    checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="A model's name or the folder of a checkpoint.")
-    ],
+    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A model's name or the folder of a checkpoint.")],
     data: Annotated[str, typer.Option(metavar="STORE", help="A store, or the name of an open data set.")],
     split: Annotated[str, typer.Option(metavar="NAME", help="For example cross_signer_a, or all.")] = "all",
     json_file: JsonFile = None,

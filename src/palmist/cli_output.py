@@ -129,8 +129,14 @@ def _is_large(value: Any) -> bool:
 def table(title: str | None, *columns: tuple[str, str]) -> Table:
     """An empty table; columns are (heading, "left" | "right")."""
     made = Table(
-        title=title, title_justify="left", title_style="bold", header_style="bold", show_edge=False, pad_edge=False,
-        box=box.SIMPLE_HEAD, padding=(0, 1),
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        show_edge=False,
+        pad_edge=False,
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
     )
     for heading, side in columns:
         made.add_column(heading, justify="right" if side == "right" else "left", overflow="fold")

@@ -41,9 +41,7 @@ class TrainConfig(BaseModel):
     weight_decay: float = Field(default=0.01, ge=0, description="of AdamW")
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = Field(default=0, ge=0, description="the learning rate rises linearly over these steps")
-    gradient_clip: float | None = Field(
-        default=None, gt=0, description="largest norm of the gradient; none: no clipping"
-    )
+    gradient_clip: float | None = Field(default=None, gt=0, description="largest norm of the gradient; none: no clipping")
     seed: int = Field(default=0, ge=0)
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"

@@ -44,9 +44,7 @@ class Recognition(NamedTuple):
 
 
 @torch.no_grad()
-def recognise(
-    model: GHTT, items: Sequence[tuple[Recording, str]], labels: Sequence[str], batch_size: int = 256
-) -> Recognition:
+def recognise(model: GHTT, items: Sequence[tuple[Recording, str]], labels: Sequence[str], batch_size: int = 256) -> Recognition:
     """Recognise whole recordings among the given labels.
 
     Args:
@@ -67,10 +65,9 @@ def recognise(
         for first in range(0, frames, longest):
             owners = [i for i in part if len(sequences[i]) > first]
             hands = pad_sequences([sequences[i].slice(first, first + longest) for i in owners])
-            tokens = clip_tokens(hands, sequences[owners[0]].space, model.p, block.config.pooled_tokens)
+            tokens = clip_tokens(hands, sequences[owners[0]].space, model.p, block.config)
             phase = torch.arange(tokens.clips.shape[1]).expand(len(owners), -1) + first // model.p.config.clip_length
-            context = (tokens.context, tokens.context_known) if block.context is not None else (None, None)
-            code = block.encode(tokens.mid_levels, tokens.clips, phase, None, *context)
+            code = block.encode(tokens.mid_levels, tokens.clips, phase, None, tokens.context, tokens.context_known)
             scores = block.similarities(code.mean)[:, rows] / block.config.temperature
             result[owners] += scores.softmax(-1).double().numpy()
     result /= result.sum(1, keepdims=True)
@@ -147,9 +144,7 @@ def refine_vectors(block: PBlock, vector: Tensor, known: Tensor, frames: Tensor,
 def _wrist_relative(vector: Tensor, known: Tensor, frames: Tensor, planar: bool) -> tuple[Tensor, Tensor]:
     """Joints relative to the wrist in hand sizes, (B, T, 2, 21, 3), and which of them count."""
     identity = torch.eye(3).expand(*vector.shape[:-2], 2, 3, 3)
-    joints = pose_vector.decode(
-        vector, identity, vector.new_zeros(*vector.shape[:-2], 2, 3), vector.new_ones(2), planar
-    )
+    joints = pose_vector.decode(vector, identity, vector.new_zeros(*vector.shape[:-2], 2, 3), vector.new_ones(2), planar)
     counted = known[..., :126].reshape(*known.shape[:-1], 2, 21, 3).any(-1) & frames[..., None, None]
     return joints - joints[..., :1, :], counted
 
@@ -235,7 +230,7 @@ def _next_clip(
     latent = torch.cat([code.mean.unsqueeze(1), code.mean.unsqueeze(1) + spread * noise], dim=1)
     tokens = code.tokens.repeat_interleave(K + 1, 0)
     repeated = (part.repeat_interleave(K + 1, 0) for part in (hands.frames, vector, known))
-    predicted = block.decode(latent.flatten(0, 1), tokens, *repeated)
+    predicted = block.continue_clip(latent.flatten(0, 1), tokens, *repeated)
     rotation, translation = pose_vector.last_palm(encoded.palms)
     size = pose_vector.observed_hand_size(encoded.palms, planar)
     joints = pose_vector.decode(
@@ -270,9 +265,7 @@ def load_ghtt(path: str | Path) -> GHTT:
     """The G-HTT of a checkpoint, in evaluation mode and without gradients; the A-block is absent in a P run's."""
     checkpoint = load_checkpoint(path)
     if checkpoint.config.get("model") != "ghtt":
-        raise InputError(
-            f"{path} holds a model of kind {checkpoint.config.get('model')!r}; expected a G-HTT checkpoint"
-        )
+        raise InputError(f"{path} holds a model of kind {checkpoint.config.get('model')!r}; expected a G-HTT checkpoint")
     model = GHTT(GHTTConfig.from_dict(checkpoint.config["ghtt"]))
     load_model_state(model, checkpoint.state, str(path))
     return model.eval().requires_grad_(False)

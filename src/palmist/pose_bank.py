@@ -34,9 +34,7 @@ class NoiseConfig:
     inter_shift: float = 0.05  # metres
 
 
-def add_pose_noise(
-    vector: Tensor, known: Tensor, generator: torch.Generator, config: NoiseConfig | None = None
-) -> Tensor:
+def add_pose_noise(vector: Tensor, known: Tensor, generator: torch.Generator, config: NoiseConfig | None = None) -> Tensor:
     """Disturb pose vectors (..., 153) as a tracker would; unknown entries stay as they are."""
     config = config or NoiseConfig()
     noisy = vector.clone()

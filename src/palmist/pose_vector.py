@@ -294,9 +294,7 @@ def _local_size(local: Tensor) -> Tensor:
     return torch.linalg.vector_norm(palm[..., 1:, :] - palm[..., :1, :], dim=-1).mean(-1)
 
 
-def decode(
-    vector: Tensor, base_rotation: Tensor, base_translation: Tensor, size: Tensor, planar: bool = False
-) -> Tensor:
+def decode(vector: Tensor, base_rotation: Tensor, base_translation: Tensor, size: Tensor, planar: bool = False) -> Tensor:
     """Pose vectors back to joints; the inter-hand part is not used (specification, 3.4).
 
     Args:
@@ -354,12 +352,12 @@ def mean_hand_size(palms: PalmFrames) -> Tensor:
 def observed_hand_size(palms: PalmFrames, planar: bool = False) -> Tensor:
     """The hand size that predictions are given, (..., 2) metres: the observed mean (specification, 3.4).
 
-    In planar recordings, where a hand that turns changes its size, the mean over the last three frames that saw it.
+    In planar recordings, where a hand that turns changes its size, the one in the last frame that saw it.
     """
     if not planar:
         return mean_hand_size(palms)
     later = palms.valid.flip(-2).long().cumsum(-2).flip(-2)  # how often the hand is seen from a frame on
-    return mean_hand_size(palms._replace(valid=palms.valid & (later <= 3)))
+    return mean_hand_size(palms._replace(valid=palms.valid & (later <= 1)))
 
 
 def trajectory_consistency(refined: Tensor, observed: Tensor, valid: Tensor, planar: bool = False) -> Tensor:

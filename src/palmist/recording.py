@@ -61,9 +61,7 @@ class Body:
         joints = _numbers(self.joints, np.float32, "body joints")
         valid = _flags(self.valid, "body valid")
         if joints.ndim != 3 or joints.shape[1:] != (count, 3):
-            raise InputError(
-                f"body joints have shape {joints.shape}; layout '{self.layout}' expects (frames, {count}, 3)"
-            )
+            raise InputError(f"body joints have shape {joints.shape}; layout '{self.layout}' expects (frames, {count}, 3)")
         if valid.shape != joints.shape[:2]:
             raise InputError(f"body valid has shape {valid.shape}; expected {joints.shape[:2]}, one flag per joint")
         finite = np.isfinite(joints).all(-1)
@@ -229,9 +227,7 @@ class Recording:
             changes[name] = None if value is None else value[frames]
         if self.body is not None:
             body = object.__new__(Body)
-            body.__dict__.update(
-                joints=self.body.joints[frames], valid=self.body.valid[frames], layout=self.body.layout
-            )
+            body.__dict__.update(joints=self.body.joints[frames], valid=self.body.valid[frames], layout=self.body.layout)
             changes["body"] = body
         if self.camera is not None and np.ndim(self.camera.get("pose", 0)) == 3:
             changes["camera"] = {**self.camera, "pose": self.camera["pose"][frames]}
@@ -322,9 +318,7 @@ def _confidence(value: Any, frames: int) -> np.ndarray | None:
     if np.isnan(confidence).any():
         confidence = _read_only(np.nan_to_num(confidence, nan=0.0))
     if confidence.min() < 0 or confidence.max() > 1:
-        raise InputError(
-            f"confidence runs from {confidence.min():.3g} to {confidence.max():.3g}; expected numbers from 0 to 1"
-        )
+        raise InputError(f"confidence runs from {confidence.min():.3g} to {confidence.max():.3g}; expected numbers from 0 to 1")
     return confidence
 
 
@@ -406,6 +400,4 @@ def _check_parts(recording: Recording, frames: int) -> None:
         raise InputError("segments holds something else than ActionSegment; expected ActionSegment(start, end, label)")
     pose = None if camera is None else camera.get("pose")
     if pose is not None and np.shape(pose) not in ((4, 4), (frames, 4, 4)):
-        raise InputError(
-            f"camera pose has shape {np.shape(pose)}; expected (4, 4) or ({frames}, 4, 4), camera-to-world"
-        )
+        raise InputError(f"camera pose has shape {np.shape(pose)}; expected (4, 4) or ({frames}, 4, 4), camera-to-world")

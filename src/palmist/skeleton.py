@@ -107,15 +107,11 @@ CONVENTIONS: dict[str, HandConvention] = {
     "openpose": HandConvention(_IDENTITY),
     "leap": HandConvention(_IDENTITY),
     "h2o": HandConvention(_IDENTITY),
-    "assembly101": HandConvention(
-        (5, 20, 6, 7, 0, 8, 9, 10, 1, 11, 12, 13, 2, 14, 15, 16, 3, 17, 18, 19, 4), absent=(1,)
-    ),
+    "assembly101": HandConvention((5, 20, 6, 7, 0, 8, 9, 10, 1, 11, 12, 13, 2, 14, 15, 16, 3, 17, 18, 19, 4), absent=(1,)),
     "assemblyhands": HandConvention(
         (20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16), hands=("right", "left")
     ),
-    "fpha": HandConvention(
-        (0, 1, 6, 7, 8, 2, 9, 10, 11, 3, 12, 13, 14, 4, 15, 16, 17, 5, 18, 19, 20), hands=("right",)
-    ),
+    "fpha": HandConvention((0, 1, 6, 7, 8, 2, 9, 10, 11, 3, 12, 13, 14, 4, 15, 16, 17, 5, 18, 19, 20), hands=("right",)),
 }
 
 
@@ -138,8 +134,7 @@ def to_canonical(joints: np.ndarray, source: str) -> np.ndarray:
     rule = convention(source)
     if joints.ndim < 3 or joints.shape[-2] != 21 or joints.shape[-3] != len(rule.hands):
         raise InputError(
-            f"joints of convention '{source}' have shape {joints.shape}; "
-            f"expected (..., {len(rule.hands)}, 21, coordinates)"
+            f"joints of convention '{source}' have shape {joints.shape}; expected (..., {len(rule.hands)}, 21, coordinates)"
         )
     out = np.zeros((*joints.shape[:-3], 2, *joints.shape[-2:]), joints.dtype)
     for position, side in enumerate(rule.hands):

@@ -28,10 +28,7 @@ _PEOPLE = tuple(f"P{i}" for i in range(1, 9))
 
 
 def _leave_one_out(everybody: tuple[str, ...]) -> dict[str, Split]:
-    return {
-        f"leave_out_{one.lower()}": Split(tuple(other for other in everybody if other != one), (one,))
-        for one in everybody
-    }
+    return {f"leave_out_{one.lower()}": Split(tuple(other for other in everybody if other != one), (one,)) for one in everybody}
 
 
 _ALL = {"all": Split(None, None)}

@@ -197,9 +197,7 @@ class ActionTask:
         sets: Mapping[str, SetConfig] = getattr(data, name)
         groups = []
         for key, entry in sets.items():
-            items = [
-                item for recording in load_recordings(key, entry) for item in labelled_parts(recording, entry.span)
-            ]
+            items = [item for recording in load_recordings(key, entry) for item in labelled_parts(recording, entry.span)]
             sequences = [to_pose_sequence(recording, rate) for recording, _ in items]
             label = torch.tensor([row.get(label, -1) for _, label in items])
             candidates = torch.zeros(len(labels), dtype=torch.bool)
@@ -234,8 +232,7 @@ class ActionTask:
             use_augmentation=data.augment and name == "sets",
             whole_probability=data.whole_probability,
             max_clips=data.max_clips,
-            body_context=bool(_resolve_preset(config.model, "a")["body_context"]),
-            pooled=bool(_resolve_preset(config.model, "a")["pooled_tokens"]),
+            config=build_config(ABlockConfig, _resolve_preset(config.model, "a"), "model"),
         )
 
     def train_data(self, config: TrainConfig) -> ActionDataset:

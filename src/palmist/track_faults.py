@@ -111,9 +111,7 @@ def swapped_frames(recording: Recording) -> np.ndarray:
     return flipped
 
 
-def _sides_exchange(
-    before: np.ndarray, known_before: np.ndarray, now: np.ndarray, known_now: np.ndarray, palm: float
-) -> bool:
+def _sides_exchange(before: np.ndarray, known_before: np.ndarray, now: np.ndarray, known_now: np.ndarray, palm: float) -> bool:
     if known_before.all() and known_now.all():
         kept = np.linalg.norm(now - before, axis=-1).sum()
         crossed = np.linalg.norm(now - before[::-1], axis=-1).sum()

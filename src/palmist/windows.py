@@ -116,9 +116,7 @@ def frame_grid(time: np.ndarray, rate: float, anchor: str = "start") -> np.ndarr
     return time[0] + steps if anchor == "start" else time[-1] - steps[::-1]
 
 
-def resample(
-    time: np.ndarray, values: np.ndarray, known: np.ndarray, grid: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def resample(time: np.ndarray, values: np.ndarray, known: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Linear interpolation between known neighbours.
 
     Args:
@@ -164,9 +162,7 @@ def to_pose_sequence(
     times = frame_grid(recording.time, rate, anchor) if grid is None else grid
     factors = to_model_space(recording) if scale is None else scale
     multiply = factors.numpy()
-    joints, known = resample(
-        recording.time, np.asarray(recording.joints) * multiply, np.asarray(recording.known), times
-    )
+    joints, known = resample(recording.time, np.asarray(recording.joints) * multiply, np.asarray(recording.known), times)
     body = np.zeros((len(times), len(BODY_POINTS), 3), np.float32)
     body_known = np.zeros((len(times), len(BODY_POINTS)), bool)
     if recording.body is not None:
@@ -174,9 +170,7 @@ def to_pose_sequence(
         here = [i for i, point in enumerate(BODY_POINTS) if point in names]
         there = [names.index(BODY_POINTS[i]) for i in here]
         values = np.asarray(recording.body.joints)[:, there] * multiply
-        body[:, here], body_known[:, here] = resample(
-            recording.time, values, np.asarray(recording.body.valid)[:, there], times
-        )
+        body[:, here], body_known[:, here] = resample(recording.time, values, np.asarray(recording.body.valid)[:, there], times)
     return PoseSequence(
         joints=torch.from_numpy(joints),
         known=torch.from_numpy(known),

@@ -197,9 +197,7 @@ def test_folded_cross_attention_of_the_reduced_decoder_is_exact(block: PBlock, m
     """With the reduction itself left out, the reduced decoder is the plain one."""
     monkeypatch.setattr("palmist.models.reduced_precision._reduce", lambda module, _precision: module)
     mid_levels = torch.randn(5, 32, generator=torch.Generator().manual_seed(4))
-    torch.testing.assert_close(
-        ReducedDecoder(block, "bfloat16")(mid_levels), block.decode(mid_levels), rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(ReducedDecoder(block, "bfloat16")(mid_levels), block.decode(mid_levels), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(20, 16), (1, 320), (17, 18), (3, 5), (160, 1)])

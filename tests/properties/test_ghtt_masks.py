@@ -78,9 +78,7 @@ def test_unknown_entries_never_reach_the_encoder(pose_block: PBlock, seed: int, 
 @QUICK
 @given(seed=SEEDS, garbage=GARBAGE)
 @pytest.mark.parametrize("training", [True, False])
-def test_unknown_entries_never_reach_the_pose_loss(
-    pose_block: PBlock, training: bool, seed: int, garbage: float
-) -> None:
+def test_unknown_entries_never_reach_the_pose_loss(pose_block: PBlock, training: bool, seed: int, garbage: float) -> None:
     batch = pose_batch(seed)
     other = dict(batch)
     for name, mask in (("observed", "observed"), ("observed_clean", "observed"), ("future", "future")):
@@ -139,9 +137,7 @@ def test_padded_clips_do_not_change_mu(action_block: ABlock, seed: int, garbage:
 @QUICK
 @given(seed=SEEDS, garbage=GARBAGE)
 @pytest.mark.parametrize("training", [True, False])
-def test_unknown_parts_never_reach_the_action_loss(
-    action_block: ABlock, training: bool, seed: int, garbage: float
-) -> None:
+def test_unknown_parts_never_reach_the_action_loss(action_block: ABlock, training: bool, seed: int, garbage: float) -> None:
     batch = action_batch(seed)
     other = dict(batch)
     known = {

@@ -233,9 +233,7 @@ def test_h2o_all_cameras_see_the_same_world(h2o):
         np.testing.assert_allclose(head.joints, fixed.joints, atol=1e-5)
     head, fixed = next(read_h2o(h2o, frame="camera")), next(read_h2o(h2o, camera=0, frame="camera"))
     assert np.abs(head.joints - fixed.joints).max() > 1e-2
-    world = np.einsum("tij,thkj->thki", head.camera["pose"][:, :3, :3], head.joints) + head.camera["pose"][
-        :, None, None, :3, 3
-    ]
+    world = np.einsum("tij,thkj->thki", head.camera["pose"][:, :3, :3], head.joints) + head.camera["pose"][:, None, None, :3, 3]
     np.testing.assert_allclose(world, next(read_h2o(h2o)).joints, atol=1e-5)
 
 

@@ -34,9 +34,7 @@ def test_fields_are_the_documented_ones(record):
     assert br.BenchmarkRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
 
 
-@pytest.mark.parametrize(
-    "name", ["accuracy", "a/b/c", "a/b/c/d/e", "A/b/c/d", "a/b c/d/e", "a/b-c/d/e", "a//b/c", "a/b/c/d\n"]
-)
+@pytest.mark.parametrize("name", ["accuracy", "a/b/c", "a/b/c/d/e", "A/b/c/d", "a/b c/d/e", "a/b-c/d/e", "a//b/c", "a/b/c/d\n"])
 def test_wrong_names_are_refused(record, name):
     with pytest.raises(InputError, match="data/split/model/metric"):
         dataclasses.replace(record, name=name)

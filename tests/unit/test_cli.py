@@ -107,9 +107,7 @@ def bad_files(folder: Path) -> dict[str, Path]:
     return made
 
 
-@pytest.mark.parametrize(
-    "kind", ["empty", "truncated", "text", "nan", "joints", "length", "time", "pickle", "missing"]
-)
+@pytest.mark.parametrize("kind", ["empty", "truncated", "text", "nan", "joints", "length", "time", "pickle", "missing"])
 def test_a_bad_file_is_one_sentence_and_exit_code_2(kind: str, tmp_path: Path) -> None:
     result = call("read", bad_files(tmp_path)[kind])
     assert result.exit_code == 2, result.output

@@ -14,9 +14,7 @@ def repeat_last(window):
     hand = slice(window.hand, window.hand + 1)
     recording = window.recording
     times = recording.time[window.observed], recording.time[window.future]
-    return last_pose(recording.joints[window.observed, hand], recording.known[window.observed, hand], *times).joints[
-        None, :, 0
-    ]
+    return last_pose(recording.joints[window.observed, hand], recording.known[window.observed, hand], *times).joints[None, :, 0]
 
 
 @pytest.mark.parametrize(

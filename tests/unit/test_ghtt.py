@@ -43,9 +43,7 @@ def hands(frames: int = 48, rows: int = 2) -> torch.Tensor:
     return torch.stack([torch.from_numpy(smooth_hands(frames, seed)) for seed in range(rows)])
 
 
-def observe(
-    frames: int = 48, rows: int = 2, space: str = "metric", anchor: str = "end", hide_left: bool = False
-) -> Clips:
+def observe(frames: int = 48, rows: int = 2, space: str = "metric", anchor: str = "end", hide_left: bool = False) -> Clips:
     joints = hands(frames, rows)
     known = torch.ones(joints.shape[:-1], dtype=torch.bool)
     if hide_left:
@@ -107,9 +105,7 @@ def test_configuration_survives_json(name: str) -> None:
 
 
 def test_frames_of_any_width_and_features_of_any_dimension_work() -> None:
-    block = ABlock(
-        ABlockConfig(layers=1, width=24, heads=2, feedforward=16, mid_level_dim=10, object_dim=7, label_dim=5)
-    )
+    block = ABlock(ABlockConfig(layers=1, width=24, heads=2, feedforward=16, mid_level_dim=10, object_dim=7, label_dim=5))
     block.set_labels(["a"], torch.randn(1, 5))
     clips = torch.ones(2, 3, dtype=torch.bool)
     phase = torch.arange(3).expand(2, 3)
@@ -287,6 +283,26 @@ def test_part_of_a_larger_batch_draws_the_same_noise(model: GHTT) -> None:
     torch.testing.assert_close(whole[1], whole[0][1:])
 
 
+def test_residual_block_continues_from_the_last_known_hand() -> None:
+    torch.manual_seed(0)
+    block = PBlock(PBlockConfig(layers=1, width=32, heads=2, feedforward=32, residual=True, drop_thumb_cmc=False)).eval()
+    vector, frames = torch.randn(2, 16, 153), torch.ones(2, 16, dtype=torch.bool)
+    known = torch.ones_like(vector, dtype=torch.bool)
+    known[0, 12:, 9:12] = False  # a joint lost in the last four frames
+    known[1, :, 66:129] = False  # a hand never seen
+    known[:, :, list(range(3))] = True
+    with torch.no_grad():
+        code = block.encode(vector, known, frames)
+        plain = block.decode(code.mean, code.tokens, frames, vector, known)
+        moved = block.continue_clip(code.mean, code.tokens, frames, vector, known)
+    torch.testing.assert_close(moved[0, 0, 12:126], vector[0, 15, 12:126])
+    torch.testing.assert_close(moved[0, 0, 9:12], vector[0, 11, 9:12])
+    torch.testing.assert_close(moved[1, :, 66:126], plain[1, :, 66:126])
+    torch.testing.assert_close(moved[..., 126:], plain[..., 126:])
+    shift = moved[..., :126] - plain[..., :126]
+    torch.testing.assert_close(shift, shift[:, :1].expand_as(shift), rtol=1e-4, atol=1e-5)
+
+
 # ---------------------------------------------------------------------------------------------------------- clips
 
 
@@ -381,9 +397,7 @@ def test_given_first_clip_replaces_the_predicted_one(model: GHTT) -> None:
 
 
 @torch.no_grad()
-def test_short_prediction_feeds_back_unit_hands_with_a_reset_first_motion(
-    model: GHTT, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_short_prediction_feeds_back_unit_hands_with_a_reset_first_motion(model: GHTT, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = observe(48)
     encode, seen = model.p.encode, []
 
@@ -563,9 +577,7 @@ def test_interpolation_lies_between_its_ends(model: GHTT) -> None:
         rtol=1e-4,
         atol=1e-5,
     )
-    torch.testing.assert_close(
-        model.interpolate_mid_levels(first, last, 0.0), model.p.decode(means[0]), rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(model.interpolate_mid_levels(first, last, 0.0), model.p.decode(means[0]), rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()

@@ -87,9 +87,7 @@ def test_reads_are_memory_mapped_and_read_only(tmp_path, full_recording):
 def test_closed_store_is_plain_numpy(tmp_path, full_recording):
     recordings = mixed_recordings(full_recording)
     write_store(tmp_path / "s", recordings)
-    np.testing.assert_array_equal(
-        np.load(tmp_path / "s" / "joints.npy"), np.concatenate([r.joints for r in recordings])
-    )
+    np.testing.assert_array_equal(np.load(tmp_path / "s" / "joints.npy"), np.concatenate([r.joints for r in recordings]))
     assert np.load(tmp_path / "s" / "confidence.npy").shape == (18 + 3, 2, 21)
 
 

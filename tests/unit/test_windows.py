@@ -11,6 +11,7 @@ import torch
 from palmist.action_bank import ActionDataset, ActionGroup, clip_tokens, pad_sequences
 from palmist.augment import AugmentConfig, augment, make_unsigned
 from palmist.errors import InputError
+from palmist.models.ghtt_action_block import ABlockConfig
 from palmist.models.ghtt_pose_block import PBlock, PBlockConfig
 from palmist.pose_bank import PoseBank, WindowDataset, add_pose_noise, mirror_sequence
 from palmist.pose_vector import encode
@@ -162,8 +163,8 @@ def tiny_block() -> PBlock:
 
 def test_padding_does_not_change_clip_tokens(sequences: list) -> None:
     block = tiny_block()
-    short = clip_tokens(pad_sequences(sequences[:2]), "image", block)
-    long = clip_tokens(pad_sequences(sequences[:2], 64), "image", block)
+    short = clip_tokens(pad_sequences(sequences[:2]), "image", block, ABlockConfig(body_context=True))
+    long = clip_tokens(pad_sequences(sequences[:2], 64), "image", block, ABlockConfig(body_context=True))
     assert long.clips.sum() == short.clips.sum()
     count = short.clips.shape[1]
     torch.testing.assert_close(long.mid_levels[:, :count], short.mid_levels, rtol=1e-4, atol=1e-5)
@@ -198,3 +199,20 @@ def test_splits_and_folds_never_mix_people() -> None:
     assert {r.subject for r in chosen} == {"S2"}
     with pytest.raises(InputError, match="cross_signer_a"):
         named_split("asl_words", "random")
+
+
+def test_context_of_clips_holds_pose_vectors_with_their_masks_when_asked(sequences: list) -> None:
+    hands = pad_sequences(sequences[:2])
+    body = clip_tokens(hands, "image", tiny_block(), ABlockConfig(body_context=True))
+    both = clip_tokens(hands, "image", tiny_block(), ABlockConfig(body_context=True, pose_context=True))
+    alone = clip_tokens(hands, "image", tiny_block(), ABlockConfig(pose_context=True))
+    assert clip_tokens(hands, "image", tiny_block(), ABlockConfig()).context is None
+    assert both.context is not None
+    assert body.context is not None
+    assert alone.context is not None
+    assert both.context.shape[-1] == 26 + 153
+    torch.testing.assert_close(both.context[..., :26], body.context)
+    torch.testing.assert_close(both.context[..., 26:], alone.context)
+    assert both.context_known is not None
+    assert both.context_known.shape == both.context.shape
+    assert not both.context_known[..., 26:][~both.clips].any()

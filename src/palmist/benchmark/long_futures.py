@@ -62,9 +62,7 @@ def _predict(model: GHTT, window: _Window, flow: str, generator: torch.Generator
     context, context_known = body_context(
         joints, known, code.palms.rotation, code.palms.valid, seen.body[None], seen.body_known[None]
     )
-    clips = cut_clips(
-        code, OBSERVED, space=seen.space, first_phase=window.phase, context=context, context_known=context_known
-    )
+    clips = cut_clips(code, OBSERVED, space=seen.space, first_phase=window.phase, context=context, context_known=context_known)
     count = -(-(len(window.sequence) - OBSERVED) // OBSERVED)
     predict = model.predict_short if flow == "pa" else model.predict_long
     return predict(clips, count, SAMPLES, FACTOR, generator)
@@ -112,15 +110,11 @@ def score_long_futures(folds: Sequence[tuple[int, list[Recording]]]) -> list[Ben
         prefix = f"reach_to_grasp/leave_people_out/ghtt_{flow}"
         only = f"palmist benchmark quality --only futures  # f {FACTOR:g}, network {name}, width {features.shape[1]}"
         only += f", {len(features)} samples against {len(reference)} sequences"
-        records.append(
-            make_record(f"{prefix}/fid", distance.value, "squared feature units", len(reference), only, seeds=(0,))
-        )
+        records.append(make_record(f"{prefix}/fid", distance.value, "squared feature units", len(reference), only, seeds=(0,)))
         for hand, side in ((0, "left"), (1, "right")):
             values = np.array([pair[hand] for pair in spread[flow]])
             metric = _mean(values[np.isfinite(values)])
-            records.append(
-                make_record(f"{prefix}/apd_{side}", metric.value, "px", metric.n, only, metric.interval, seeds=(0,))
-            )
+            records.append(make_record(f"{prefix}/apd_{side}", metric.value, "px", metric.n, only, metric.interval, seeds=(0,)))
     return records
 
 

@@ -162,9 +162,7 @@ def _linear_words(split: str, number: int) -> list[BenchmarkRecord]:
     prefix = f"asl_words/{split}/linear"
     return [
         _record(f"{prefix}/accuracy", accuracy(predicted, truth), "share", "words"),
-        _record(
-            f"{prefix}/class_mean_accuracy", mean_class_accuracy(predicted, truth, len(labels)), "share", "words"
-        ),
+        _record(f"{prefix}/class_mean_accuracy", mean_class_accuracy(predicted, truth, len(labels)), "share", "words"),
     ]
 
 
@@ -185,9 +183,7 @@ def refinement() -> list[BenchmarkRecord]:
     return records
 
 
-def _refinement_records(
-    name: str, models: Sequence[tuple[str, int]], model: str, section: str
-) -> list[BenchmarkRecord]:
+def _refinement_records(name: str, models: Sequence[tuple[str, int]], model: str, section: str) -> list[BenchmarkRecord]:
     scores = []
     for checkpoint, number in models:
         recordings = [recording for recording in _unseen(name, number) if recording.valid.any()]
@@ -195,10 +191,7 @@ def _refinement_records(
         block = load_ghtt(_checkpoint(checkpoint)).p
         scores.append(score_refinement(block, sequences, [_group(recording) for recording in recordings]))
     prefix = f"{name}/{_SPLIT[name]}/{model}"
-    pooled = {
-        key: np.concatenate([getattr(score, key) for score in scores])
-        for key in scores[0]._fields
-    }
+    pooled = {key: np.concatenate([getattr(score, key) for score in scores]) for key in scores[0]._fields}
     return [
         _record(
             f"{prefix}/refine_error_ratio",
@@ -208,7 +201,9 @@ def _refinement_records(
         ),
         _record(
             f"{prefix}/refine_error_ratio_wrist_aligned",
-            _ratio(pooled["refined_wrist"], pooled["noisy_wrist"], pooled["groups"]), "ratio", section,
+            _ratio(pooled["refined_wrist"], pooled["noisy_wrist"], pooled["groups"]),
+            "ratio",
+            section,
         ),
         _record(f"{prefix}/refine_clean_shift", _mean(pooled["clean"], pooled["groups"]), "hand sizes", section),
     ]
@@ -350,9 +345,7 @@ def run(only: str | None = None) -> list[BenchmarkRecord]:
     from palmist.errors import InputError
 
     if only is not None and only not in SECTIONS:
-        raise InputError(
-            f"there is no section '{only}' in the quality benchmark; expected one of {', '.join(SECTIONS)}"
-        )
+        raise InputError(f"there is no section '{only}' in the quality benchmark; expected one of {', '.join(SECTIONS)}")
     records: list[BenchmarkRecord] = []
     for name, section in SECTIONS.items():
         if only in (None, name):

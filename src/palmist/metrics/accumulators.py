@@ -97,9 +97,7 @@ class RatioAccumulator:
 class ForecastAccumulator:
     """ADE and FDE (mean and best of K) and the error at each horizon, over windows of equal length."""
 
-    errors: dict[str, list[Array]] = field(
-        default_factory=lambda: {"ade": [], "ade_best": [], "fde": [], "fde_best": []}
-    )
+    errors: dict[str, list[Array]] = field(default_factory=lambda: {"ade": [], "ade_best": [], "fde": [], "fde_best": []})
     curves: list[Array] = field(default_factory=list)
     groups: list[Any] = field(default_factory=list)
 
@@ -172,15 +170,11 @@ class ClassificationAccumulator:
         """Add scores (N, L), labels (N,) and, always or never, segment ids (N,)."""
         table, truth = as_array(scores, np.float64), as_array(labels, np.int64).ravel()
         if table.ndim != 2 or table.shape[1] != self.classes or len(table) != len(truth):
-            raise InputError(
-                f"Scores {table.shape} and {len(truth)} labels were given; expected (N, {self.classes}) and N."
-            )
+            raise InputError(f"Scores {table.shape} and {len(truth)} labels were given; expected (N, {self.classes}) and N.")
         ids = [] if segments is None else list(segments)
         held = sum(len(part) for part in self.labels)
         if (ids and len(ids) != len(truth)) or (len(truth) and held and bool(ids) != bool(self.segments)):
-            raise InputError(
-                f"{len(truth)} labels came with {len(ids)} segment ids; give one each in every update, or never."
-            )
+            raise InputError(f"{len(truth)} labels came with {len(ids)} segment ids; give one each in every update, or never.")
         self.scores.append(table)
         self.labels.append(truth)
         self.segments.extend(ids)

@@ -103,9 +103,7 @@ def sum_over_windows(probabilities: ArrayLike, segments: Sequence[Any] | ArrayLi
     return ids[order], sums
 
 
-def segment_accuracy(
-    probabilities: ArrayLike, segments: Sequence[Any] | ArrayLike, labels: ArrayLike, k: int = 1
-) -> Metric:
+def segment_accuracy(probabilities: ArrayLike, segments: Sequence[Any] | ArrayLike, labels: ArrayLike, k: int = 1) -> Metric:
     """Top-k accuracy over action segments, each counted once however many windows it has, with its Wilson interval.
 
     probabilities: (N, L) per window; segments: (N,) ids; labels: (N,) the segment's label, repeated for each window.
@@ -118,9 +116,7 @@ def segment_accuracy(
     for i, name in enumerate(ids):
         own = np.unique(labels[names == name])
         if len(own) != 1:
-            raise InputError(
-                f"Segment {name!r} has windows with different labels {own.tolist()}; a segment has one label."
-            )
+            raise InputError(f"Segment {name!r} has windows with different labels {own.tolist()}; a segment has one label.")
         per_segment[i] = own[0]
     return top_k_accuracy(sums, per_segment, k)
 
@@ -142,7 +138,5 @@ def _check(scores: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
     if np.isnan(scores).any():
         raise InputError("Scores hold nan; every class needs a number (a model that diverged gives nan).")
     if len(labels) and labels.max() >= scores.shape[1]:
-        raise InputError(
-            f"Label {labels.max()} was given with scores of {scores.shape[1]} classes; labels must be below that."
-        )
+        raise InputError(f"Label {labels.max()} was given with scores of {scores.shape[1]} classes; labels must be below that.")
     return scores, labels

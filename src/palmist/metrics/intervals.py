@@ -45,9 +45,7 @@ def masked_mean(values: Array, known: Array, axis: int | tuple[int, ...] | None 
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
-def mean_metric(
-    values: ArrayLike, interval: bool = False, groups: Sequence[Any] | None = None, seed: int = 0
-) -> Metric:
+def mean_metric(values: ArrayLike, interval: bool = False, groups: Sequence[Any] | None = None, seed: int = 0) -> Metric:
     """Mean over the items whose value is not nan, with a bootstrap interval if asked.
 
     values: (N,) one number per item (window, sequence, segment); nan marks an item with nothing to measure.

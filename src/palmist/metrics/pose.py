@@ -122,9 +122,7 @@ def jerk_error(estimate: ArrayLike, truth: ArrayLike, rate: float, known: ArrayL
     return _pooled(np.linalg.norm(values, axis=-1), known)
 
 
-def refine_error_ratio(
-    refined: ArrayLike, noisy: ArrayLike, truth: ArrayLike, known: ArrayLike | None = None
-) -> Metric:
+def refine_error_ratio(refined: ArrayLike, noisy: ArrayLike, truth: ArrayLike, known: ArrayLike | None = None) -> Metric:
     """Error left by refinement: mean joint distance of the refined pose to the truth over that of the noisy input.
 
     refined, noisy, truth: (..., J, C); known: (..., J) bool; n counts joints. 1 = as bad as the input, 0 = perfect.

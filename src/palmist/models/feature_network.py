@@ -142,9 +142,7 @@ class FeatureNetwork(nn.Module):
         """
         B, T = mask.shape
         if frames.shape != (B, T, DIM) or known.shape != frames.shape:
-            raise InputError(
-                f"frames {tuple(frames.shape)} and known {tuple(known.shape)} were given; expected {(B, T, DIM)}"
-            )
+            raise InputError(f"frames {tuple(frames.shape)} and known {tuple(known.shape)} were given; expected {(B, T, DIM)}")
         if self.config.max_frames < T:
             raise InputError(
                 f"a sequence has {T} frames; this network takes up to {self.config.max_frames}; cut it into windows"

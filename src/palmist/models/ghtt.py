@@ -33,7 +33,7 @@ Numbered deviations, and why:
     through its width otherwise blurs the hand: refinement made clean input worse, and repeating the last pose predicted
     better.
 11. Hand size at test time is the mean over the observed frames, as in the paper, but in planar recordings that of the
-    last three frames: there foreshortening, which the pose vector cannot express without depth, changes it.
+    last frame that saw it: there foreshortening, which the pose vector cannot express without depth, changes it.
 12. P.b of a `residual` model decodes the first future clip with skip tokens, so that it continues the last observed
     pose, and each later clip's hand shape starts from the end of the clip before, the difference fading over 8 frames.
     Where skip tokens join, m matters little, and the sampling factor f is multiplied by 16 (chosen on training people, so
@@ -44,6 +44,11 @@ Numbered deviations, and why:
 14. `pooled_tokens` (off in `paper`, on in `small`): the A-block's mid-level token also carries the mean of E^P's output
     tokens over the clip. m is trained to predict the next clip and keeps less of the hand's shape than recognition of
     fingerspelling needs. The A-block still predicts m alone.
+15. `pose_context` (off in `paper`, on in `small`): the token of deviation 3 also carries the clip's own pose vectors, by the
+    same small encoder. What a mid-level of 128 numbers forgets of the hand's shape is what tells many signs apart.
+16. Hands predicted with skip tokens are shifted, joint by joint, so that the first predicted hand is the last observed one
+    (`continue_clip`, `residual` only; chosen on training people). The mixture is trained on noisy input and smooths; on
+    recordings as they are the last pose is the better place to start from.
 
 Letters: B batch, T frames, N observed clips, M future clips, K futures, D width, L labels.
 """
@@ -119,8 +124,15 @@ PRESETS: dict[str, GHTTConfig] = {
     "paper": GHTTConfig(PBlockConfig(), ABlockConfig()),
     "small": GHTTConfig(
         PBlockConfig(**_SMALL, drop_thumb_cmc=False, residual=True, log_variance_offset=-5.0),
-        ABlockConfig(**_SMALL, mid_level_dim=128, object_dim=0,
-            body_context=True, log_variance_offset=-5.0, pooled_tokens=True),
+        ABlockConfig(
+            **_SMALL,
+            mid_level_dim=128,
+            object_dim=0,
+            body_context=True,
+            pose_context=True,
+            log_variance_offset=-5.0,
+            pooled_tokens=True,
+        ),
     ),
 }
 

@@ -29,6 +29,7 @@ from palmist.models.layers import (
     sinusoidal_code,
     standard_normal,
 )
+from palmist.pose_vector import DIM
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class ABlockConfig:
     max_clips: int = 16
     clip_length: int = 16
     body_context: bool = False
+    pose_context: bool = False
     context_channels: int = 26
     context_layers: int = 2
     mid_level_noise: float = 1.0
@@ -78,8 +80,32 @@ class EncodedAction(NamedTuple):
     tokens: Tensor  # (B, N, D) eta_m: encoder outputs at the mid-level positions, the skip tokens
 
 
+def clip_context(
+    config: ABlockConfig, vector: Tensor, known: Tensor, body: Tensor | None = None, body_known: Tensor | None = None
+) -> tuple[Tensor | None, Tensor | None]:
+    """What the context encoder reads of clips: the body context (deviation 3), then the pose vectors (deviation 15).
+
+    Args:
+        config: says which of the two; without either there is no context.
+        vector, known: (..., T, 153) pose vectors and which entries are known.
+        body: (..., T, context_channels) body context, with body_known (..., T) bool; unknown if absent.
+
+    Returns:
+        context (..., T, C) and known (..., T, C), C channels of the parts that are on.
+    """
+    parts, masks = [], []
+    if config.body_context:
+        shape = (*vector.shape[:-1], config.context_channels)
+        parts.append(vector.new_zeros(shape) if body is None else body)
+        masks.append(known.new_zeros(shape) if body_known is None else body_known.unsqueeze(-1).expand(shape))
+    if config.pose_context:
+        parts.append(vector)
+        masks.append(known)
+    return (torch.cat(parts, dim=-1), torch.cat(masks, dim=-1)) if parts else (None, None)
+
+
 class ContextEncoder(nn.Module):
-    """Body context of a clip to one token (deviation 3).
+    """Context of a clip (`clip_context`) to one token.
 
     A frame's numbers (a placeholder where they are not known) and the flags that say which are known become a token;
     pre-norm layers follow; a summary token is the result.
@@ -87,6 +113,7 @@ class ContextEncoder(nn.Module):
 
     def __init__(self, channels: int, layers: int, width: int, heads: int, feedforward: int) -> None:
         super().__init__()
+        self.channels = channels
         self.placeholder = nn.Parameter(torch.zeros(channels))
         self.frame_in = nn.Sequential(Linear(2 * channels, width), nn.GELU(), Linear(width, width))
         self.summary = nn.Parameter(torch.randn(width))
@@ -132,15 +159,12 @@ class ABlock(nn.Module):
         self.mid_level_out = _linear_unless_equal(W, config.mid_level_dim)
         self.null_mid_level = nn.Parameter(torch.randn(W)) if config.token_dropout else None
         self.null_object = nn.Parameter(torch.randn(W))
+        channels = config.context_channels * config.body_context + DIM * config.pose_context
         self.context = (
-            ContextEncoder(config.context_channels, config.context_layers, W, config.heads, config.feedforward)
-            if config.body_context
-            else None
+            ContextEncoder(channels, config.context_layers, W, config.heads, config.feedforward) if channels else None
         )
         self.label_in = Linear(config.label_dim, W)
-        self.encoder = VariationalEncoder(
-            config.layers, W, config.heads, config.feedforward, config.log_variance_offset
-        )
+        self.encoder = VariationalEncoder(config.layers, W, config.heads, config.feedforward, config.log_variance_offset)
         self.decoder = Decoder(config.layers, W, config.heads, config.feedforward)
         for module in (self.mid_level_in, self.object_in, self.mid_level_out, self.label_in):
             if isinstance(module, nn.Linear):
@@ -211,8 +235,7 @@ class ABlock(nn.Module):
             clips: (B, N) bool; other clips are padding.
             phase: (B, N) whole number of clips since the start of the action.
             objects: (B, N, object_dim) text feature of the object, of length 1; None = not known.
-            context: (B, N, T, C) body context; used only with `body_context`.
-            context_known: (B, N, T) or (B, N, T, C) bool.
+            context, context_known: (B, N, T, C), see `clip_context`; used only with `body_context` or `pose_context`.
             objects_known: (B, N) bool; all known if absent.
             hidden: two (B, N) bool: clips whose mid-level / object token gives way to the null token (`token_dropout`).
         """
@@ -241,11 +264,11 @@ class ABlock(nn.Module):
         return EncodedAction(mean, log_variance, tokens[:, ::2])
 
     def _encode_context(self, clips: Tensor, context: Tensor | None, known: Tensor | None) -> Tensor:
-        """Body context (B, N, T, C) to (B, N, D); a sequence without any is one with every frame unknown."""
+        """Context (B, N, T, C) to (B, N, D); a sequence without any is one with every frame unknown."""
         assert self.context is not None
         B, N = clips.shape
         if context is None or known is None:
-            blank = (1, self.config.clip_length, self.config.context_channels)
+            blank = (1, self.config.clip_length, self.context.channels)
             like = self.label_in.weight
             empty = self.context(like.new_zeros(blank), torch.zeros(blank, dtype=torch.bool, device=like.device))
             return empty.expand(B, N, -1)
@@ -311,9 +334,7 @@ class ABlock(nn.Module):
             tokens = code.tokens if draw_skip(config.skip_probability, alpha, generator) else None
         predicted = self.decode(alpha, batch["future_phase"], tokens, batch["clips"], batch["future_clips"])
         with torch.autocast(predicted.device.type, enabled=False):
-            motion = masked_mean(
-                (predicted.float() - batch["future_mid_levels"]).abs(), batch["future_clips"].unsqueeze(-1)
-            )
+            motion = masked_mean((predicted.float() - batch["future_mid_levels"]).abs(), batch["future_clips"].unsqueeze(-1))
             named = code.mean if config.action_on_mean else alpha
             distance, contrast, accuracy = self._action_loss(named.float(), batch["label"], batch.get("candidates"))
             kl = kl_divergence(code.mean.float(), code.log_variance.float())

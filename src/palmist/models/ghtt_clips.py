@@ -146,8 +146,8 @@ class ClipSequence(NamedTuple):
     phase: Tensor  # (B, N) long
     objects: Tensor | None = None  # (B, N, object_dim)
     objects_known: Tensor | None = None  # (B, N) bool
-    context: Tensor | None = None  # (B, N, T, C)
-    context_known: Tensor | None = None  # (B, N, T) bool
+    context: Tensor | None = None  # (B, N, T, C), see `clip_context` of the A-block
+    context_known: Tensor | None = None  # (B, N, T, C) bool
 
     def slice(self, start: int, stop: int | None = None) -> ClipSequence:
         """Clips start..stop."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from palmist import pose_vector
 from palmist.errors import InputError
-from palmist.models.ghtt_action_block import EncodedAction
+from palmist.models.ghtt_action_block import EncodedAction, clip_context
 from palmist.models.ghtt_clips import (
     Clips,
     ClipSequence,
@@ -65,15 +65,19 @@ class TestTimeFlows(nn.Module):
 
     def clip_sequence(self, clips: Clips, code: EncodedClips, past: ClipSequence | None = None) -> ClipSequence:
         """What the A-block reads of these clips (mid-levels are mu, not sampled), after those of `past`."""
-        pooled = self.a is not None and self.a.config.pooled_tokens
+        pooled, context, context_known = False, None, None
+        if self.a is not None:
+            pooled = self.a.config.pooled_tokens
+            given = (clips.vector, clips.known, clips.context, clips.context_known)
+            context, context_known = clip_context(self.a.config, *given)
         sequence = ClipSequence(
             clip_features(code.mean, code.tokens, clips.frames, pooled),
             clips.valid,
             clips.phase,
             clips.objects,
             clips.objects_known,
-            clips.context,
-            clips.context_known,
+            context,
+            context_known,
         )
         return sequence if past is None else past.followed_by(sequence)
 
@@ -84,9 +88,7 @@ class TestTimeFlows(nn.Module):
 
     def _action_block(self) -> ABlock:
         if self.a is None:
-            raise InputError(
-                "this model has a P-block only; recognition and P.b need an A-block (train one, or use P.a)"
-            )
+            raise InputError("this model has a P-block only; recognition and P.b need an A-block (train one, or use P.a)")
         return self.a
 
     # ----------------------------------------------------------------------------------------------- refinement
@@ -197,7 +199,7 @@ class TestTimeFlows(nn.Module):
                 mean, log_variance, tokens, _ = self.p.encode(fed, fed_known, frames)
                 given, given_known = fed, fed_known
             mid_level = sample_latent(mean, log_variance, factor * self.p.skip_spread, generator)
-            vector = self.p.decode(mid_level, tokens, frames, given, given_known)
+            vector = self.p.continue_clip(mid_level, tokens, frames, given, given_known)
             if clips.space == "image":
                 vector, rotation = _remove_depth_motion(vector, rotation)
             predicted.append(vector)
@@ -250,7 +252,7 @@ class TestTimeFlows(nn.Module):
             parts = (last.tokens, last_clip.frames, last_clip.vector, last_clip.known)
             given = (_repeat(part[:, 0], futures) for part in parts)
             wide = _repeat(last.mean[:, 0], futures)
-            near = self.p.decode(wide + self.p.skip_spread * (first - wide), *given).unsqueeze(1)
+            near = self.p.continue_clip(wide + self.p.skip_spread * (first - wide), *given).unsqueeze(1)
             vector = fade_seams(torch.cat((near, vector), dim=1))
         if first_clip is not None:
             vector = torch.cat((_repeat(first_clip, futures).unsqueeze(1), vector[:, 1:]), dim=1)

@@ -164,9 +164,7 @@ class PBlock(nn.Module):
         self.joints_in = Linear(126, W // 2)
         self.motions_in = Linear(18, W // 4)
         self.inter_hand_in = Linear(9, W // 4)
-        self.encoder = VariationalEncoder(
-            config.layers, W, config.heads, config.feedforward, config.log_variance_offset
-        )
+        self.encoder = VariationalEncoder(config.layers, W, config.heads, config.feedforward, config.log_variance_offset)
         self.decoder = Decoder(config.layers, W, config.heads, config.feedforward)
         # Shared by refined and predicted frames; deviation 10 gives frames decoded from m alone a head of their own.
         self.head = _output_head(W)
@@ -253,6 +251,21 @@ class PBlock(nn.Module):
                 known = known & frames.unsqueeze(-1)
             predicted = predicted + self.mixer(decoded, tokens, observed, known, ahead=True)
         return predicted * self.free
+
+    def continue_clip(self, mid_level: Tensor, tokens: Tensor, frames: Tensor, observed: Tensor, known: Tensor) -> Tensor:
+        """`decode` with skip tokens at test time: a `residual` block goes on from the last observed hands (deviation 16).
+
+        Arguments as in `decode`; (B, T, 153).
+        """
+        predicted = self.decode(mid_level, tokens, frames, observed, known)
+        if not self.config.residual:
+            return predicted
+        known = known[..., _JOINTS] & self.usable[_JOINTS] & frames.unsqueeze(-1)  # (B, T, 126)
+        latest = known & (known.long().flip(1).cumsum(1).flip(1) == 1)
+        last = (observed[..., _JOINTS] * latest).sum(dim=1)  # (B, 126)
+        gap = torch.where(latest.any(dim=1), last - predicted[:, 0, _JOINTS], torch.zeros_like(last))
+        joints = predicted[..., _JOINTS] + gap.unsqueeze(1)
+        return torch.cat((joints, predicted[..., _JOINTS.stop :]), dim=-1)
 
     def decode_collapsed(self, mid_level: Tensor) -> Tensor:
         """`decode(mid_level)` without skip tokens in less time: same numbers to rounding.  (B, D) -> (B, T, 153)."""

@@ -138,9 +138,7 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         if width % heads:
-            raise InputError(
-                f"width {width} cannot be split into {heads} heads; choose a width that is a multiple of {heads}"
-            )
+            raise InputError(f"width {width} cannot be split into {heads} heads; choose a width that is a multiple of {heads}")
         self.width, self.heads = width, heads
         self.project = Linear(width, 3 * width)  # rows: queries, keys, values
         self.out = Linear(width, width)
@@ -252,9 +250,7 @@ class VariationalEncoder(nn.Module):
     `log_variance_offset` is added to the log variance: after the last LayerNorm it has mean 0, as much noise as signal.
     """
 
-    def __init__(
-        self, layers: int, width: int, heads: int, feedforward: int, log_variance_offset: float = 0.0
-    ) -> None:
+    def __init__(self, layers: int, width: int, heads: int, feedforward: int, log_variance_offset: float = 0.0) -> None:
         super().__init__()
         self.log_variance_offset = log_variance_offset
         self.posterior = nn.Parameter(torch.randn(2, width))

@@ -65,9 +65,7 @@ def _hands(generator: np.random.Generator) -> np.ndarray:
                 hand[1 + 4 * finger + joint] = (sign * 0.02 * (2 - finger), reach, 0.003 * joint)
         phase = generator.uniform(0, 2 * np.pi, 4)
         turn = _turns(0.5 * np.sin(time + phase[0]), 0.3 * np.sin(2 * time + phase[1]))
-        centre = np.stack(
-            [sign * 0.12 + 0.06 * np.sin(time + phase[2]), 0.05 * np.cos(time + phase[3]), 0.02 * time], axis=-1
-        )
+        centre = np.stack([sign * 0.12 + 0.06 * np.sin(time + phase[2]), 0.05 * np.cos(time + phase[3]), 0.02 * time], axis=-1)
         joints[:, side] = np.einsum("tij,kj->tki", turn, hand) + centre[:, None]
     return joints
 

@@ -30,9 +30,7 @@ CACHE_FILE = "label_features.safetensors"
 _GROUP_LENGTHS = (3, 4, 5)
 
 
-def encode_labels(
-    labels: Sequence[str], encoder: str = "auto", folder: str | Path | None = None
-) -> tuple[np.ndarray, str]:
+def encode_labels(labels: Sequence[str], encoder: str = "auto", folder: str | Path | None = None) -> tuple[np.ndarray, str]:
     """Features of label texts.
 
     Args:

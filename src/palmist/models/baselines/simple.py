@@ -68,9 +68,7 @@ class LogisticRegression:
         self.weight: Tensor | None = None  # (D, L)
         self.bias: Tensor | None = None  # (L,)
 
-    def fit(
-        self, features: Tensor | np.ndarray, labels: Tensor | np.ndarray, classes: int | None = None
-    ) -> LogisticRegression:
+    def fit(self, features: Tensor | np.ndarray, labels: Tensor | np.ndarray, classes: int | None = None) -> LogisticRegression:
         """Fit to features (N, D) and labels (N,), class indices; `classes` L defaults to the largest label + 1.
 
         Raises InputError for features that are not finite or labels that do not fit.
@@ -78,9 +76,7 @@ class LogisticRegression:
         x = torch.as_tensor(features).to(torch.float64)
         y = torch.as_tensor(labels).to(torch.long)
         if x.ndim != 2 or y.shape != (len(x),) or not len(x):
-            raise InputError(
-                f"features {tuple(x.shape)} and labels {tuple(y.shape)} were given; expected (N, D) and (N,)"
-            )
+            raise InputError(f"features {tuple(x.shape)} and labels {tuple(y.shape)} were given; expected (N, D) and (N,)")
         if not torch.isfinite(x).all():
             raise InputError("features hold nan or infinite numbers; fill unknown entries and add a flag for them")
         L = int(y.max()) + 1 if classes is None else classes
