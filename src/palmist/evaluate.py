@@ -228,9 +228,7 @@ def _next_clip(
     spread = options.factor * block.skip_spread * (0.5 * code.log_variance).exp().unsqueeze(1)
     noise = torch.randn((B, K, code.mean.shape[1]), generator=generator)
     latent = torch.cat([code.mean.unsqueeze(1), code.mean.unsqueeze(1) + spread * noise], dim=1)
-    tokens = code.tokens.repeat_interleave(K + 1, 0)
-    repeated = (part.repeat_interleave(K + 1, 0) for part in (hands.frames, vector, known))
-    predicted = block.continue_clip(latent.flatten(0, 1), tokens, *repeated)
+    predicted = block.continue_clip(latent, code.tokens, hands.frames, vector, known).flatten(0, 1)
     rotation, translation = pose_vector.last_palm(encoded.palms)
     size = pose_vector.observed_hand_size(encoded.palms, planar)
     joints = pose_vector.decode(

@@ -283,6 +283,23 @@ def test_part_of_a_larger_batch_draws_the_same_noise(model: GHTT) -> None:
     torch.testing.assert_close(whole[1], whole[0][1:])
 
 
+def test_continuations_share_the_memory_and_equal_the_plain_decoder() -> None:
+    torch.manual_seed(0)
+    for residual in (False, True):
+        block = PBlock(PBlockConfig(layers=2, width=32, heads=2, feedforward=32, residual=residual)).eval()
+        vector, known = torch.randn(3, 16, 153), torch.rand(3, 16, 153) < 0.8
+        frames = torch.arange(16) < torch.tensor([[16], [9], [1]])
+        mid_levels = torch.randn(3, 4, 32)
+        with torch.no_grad():
+            tokens = block.encode(vector, known, frames).tokens
+            several = block.continue_clip(mid_levels, tokens, frames, vector, known)
+            rows = [part.repeat_interleave(4, dim=0) for part in (tokens, frames, vector, known)]
+            plain = block.decode(mid_levels.flatten(0, 1), *rows).unflatten(0, (3, 4))
+        torch.testing.assert_close(several[..., 126:], plain[..., 126:], rtol=1e-4, atol=1e-5)
+        if not residual:
+            torch.testing.assert_close(several, plain, rtol=1e-4, atol=1e-5)
+
+
 def test_residual_block_continues_from_the_last_known_hand() -> None:
     torch.manual_seed(0)
     block = PBlock(PBlockConfig(layers=1, width=32, heads=2, feedforward=32, residual=True, drop_thumb_cmc=False)).eval()
@@ -294,7 +311,7 @@ def test_residual_block_continues_from_the_last_known_hand() -> None:
     with torch.no_grad():
         code = block.encode(vector, known, frames)
         plain = block.decode(code.mean, code.tokens, frames, vector, known)
-        moved = block.continue_clip(code.mean, code.tokens, frames, vector, known)
+        moved = block.continue_clip(code.mean.unsqueeze(1), code.tokens, frames, vector, known)[:, 0]
     torch.testing.assert_close(moved[0, 0, 12:126], vector[0, 15, 12:126])
     torch.testing.assert_close(moved[0, 0, 9:12], vector[0, 11, 9:12])
     torch.testing.assert_close(moved[1, :, 66:126], plain[1, :, 66:126])

@@ -181,9 +181,10 @@ class TestTimeFlows(nn.Module):
         """
         last = clips.last()
         last_code = self.encode_clips(last) if code is None else _last_code(code, clips)
-        mean, log_variance, tokens = (_repeat(part[:, 0], futures) for part in last_code[:3])
-        given, given_known = _repeat(last.vector[:, 0], futures), _repeat(last.known[:, 0], futures)
-        frames, vector = _repeat(last.frames[:, 0], futures), _repeat(last.vector[:, 0], futures)
+        mean, log_variance = (_repeat(part[:, 0], futures) for part in last_code[:2])
+        tokens, frames = last_code.tokens[:, 0], last.frames[:, 0]  # one observation for all futures, at first
+        given, given_known = last.vector[:, 0], last.known[:, 0]
+        vector = _repeat(given, futures)
         # An entry that the last clip never knows (an absent hand, depth) stays unknown in what is fed back.
         known = _repeat(last.known[:, 0].any(dim=1, keepdim=True), futures).expand_as(vector)
         shown = _repeat(last.palms.valid[:, 0].any(dim=1), futures).unsqueeze(1)  # (B * K, 1, 2)
@@ -195,11 +196,12 @@ class TestTimeFlows(nn.Module):
                 fed, fed_known = pose_vector.reset_first_motion(
                     pose_vector.renormalize_hands(vector, shown.expand(-1, vector.shape[1], -1)), known
                 )
-                frames = torch.ones_like(frames)
+                frames = torch.ones(vector.shape[:2], dtype=torch.bool, device=vector.device)
                 mean, log_variance, tokens, _ = self.p.encode(fed, fed_known, frames)
                 given, given_known = fed, fed_known
             mid_level = sample_latent(mean, log_variance, factor * self.p.skip_spread, generator)
-            vector = self.p.continue_clip(mid_level, tokens, frames, given, given_known)
+            branches = mid_level.unflatten(0, (len(tokens), -1))
+            vector = self.p.continue_clip(branches, tokens, frames, given, given_known).flatten(0, 1)
             if clips.space == "image":
                 vector, rotation = _remove_depth_motion(vector, rotation)
             predicted.append(vector)
@@ -250,9 +252,9 @@ class TestTimeFlows(nn.Module):
         if self.p.config.residual:  # deviation 12
             last_clip = clips.last()
             parts = (last.tokens, last_clip.frames, last_clip.vector, last_clip.known)
-            given = (_repeat(part[:, 0], futures) for part in parts)
-            wide = _repeat(last.mean[:, 0], futures)
-            near = self.p.continue_clip(wide + self.p.skip_spread * (first - wide), *given).unsqueeze(1)
+            mean = last.mean  # (B, 1, D)
+            wide = mean + self.p.skip_spread * (first.unflatten(0, (-1, futures)) - mean)
+            near = self.p.continue_clip(wide, *(part[:, 0] for part in parts)).flatten(0, 1).unsqueeze(1)
             vector = fade_seams(torch.cat((near, vector), dim=1))
         if first_clip is not None:
             vector = torch.cat((_repeat(first_clip, futures).unsqueeze(1), vector[:, 1:]), dim=1)
