@@ -23,6 +23,7 @@ from palmist.checkpoint import load_checkpoint, load_model_state
 from palmist.errors import InputError
 from palmist.forecast_protocol import ForecastWindow
 from palmist.models.ghtt import GHTT, GHTTConfig
+from palmist.models.ghtt_flows import go_on_from_last_hand
 from palmist.models.ghtt_pose_block import PBlock
 from palmist.pose_bank import NoiseConfig, PoseBank, WindowDataset, add_pose_noise
 from palmist.recording import Recording
@@ -238,7 +239,10 @@ def _next_clip(
         size.repeat_interleave(K + 1, 0),
         planar,
     )
-    return joints.reshape(B, K + 1, T, 2, 21, 3)
+    joints = joints.reshape(B, K + 1, T, 2, 21, 3)
+    if block.config.residual:
+        joints = go_on_from_last_hand(joints, vector, known & block.usable, encoded.palms, planar)
+    return joints
 
 
 def at_future_times(window: ForecastWindow, observed: PoseSequence, futures: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from palmist.models.ghtt import (
     PBlockConfig,
     cut_clips,
 )
-from palmist.models.ghtt_flows import medoid
+from palmist.models.ghtt_flows import go_on_from_last_hand, medoid
 from palmist.models.ghtt_pose_block import component_loss, trajectory_loss
 from palmist.models.reduced_precision import ReducedDecoder
 
@@ -295,29 +295,32 @@ def test_continuations_share_the_memory_and_equal_the_plain_decoder() -> None:
             several = block.continue_clip(mid_levels, tokens, frames, vector, known)
             rows = [part.repeat_interleave(4, dim=0) for part in (tokens, frames, vector, known)]
             plain = block.decode(mid_levels.flatten(0, 1), *rows).unflatten(0, (3, 4))
-        torch.testing.assert_close(several[..., 126:], plain[..., 126:], rtol=1e-4, atol=1e-5)
-        if not residual:
-            torch.testing.assert_close(several, plain, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(several, plain, rtol=1e-4, atol=1e-5)
 
 
-def test_residual_block_continues_from_the_last_known_hand() -> None:
-    torch.manual_seed(0)
-    block = PBlock(PBlockConfig(layers=1, width=32, heads=2, feedforward=32, residual=True, drop_thumb_cmc=False)).eval()
-    vector, frames = torch.randn(2, 16, 153), torch.ones(2, 16, dtype=torch.bool)
-    known = torch.ones_like(vector, dtype=torch.bool)
-    known[0, 12:, 9:12] = False  # a joint lost in the last four frames
-    known[1, :, 66:129] = False  # a hand never seen
-    known[:, :, list(range(3))] = True
-    with torch.no_grad():
-        code = block.encode(vector, known, frames)
-        plain = block.decode(code.mean, code.tokens, frames, vector, known)
-        moved = block.continue_clip(code.mean.unsqueeze(1), code.tokens, frames, vector, known)[:, 0]
-    torch.testing.assert_close(moved[0, 0, 12:126], vector[0, 15, 12:126])
-    torch.testing.assert_close(moved[0, 0, 9:12], vector[0, 11, 9:12])
-    torch.testing.assert_close(moved[1, :, 66:126], plain[1, :, 66:126])
-    torch.testing.assert_close(moved[..., 126:], plain[..., 126:])
-    shift = moved[..., :126] - plain[..., :126]
-    torch.testing.assert_close(shift, shift[:, :1].expand_as(shift), rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("planar", [False, True])
+def test_predicted_hands_start_as_the_last_observed_ones_where_those_were_seen(planar: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    hands = torch.randn(1, 16, 2, 21, 3, generator=generator) * 0.05
+    hands = hands * torch.tensor([1.0, 1.0, 0.0]) if planar else hands
+    known = torch.ones(1, 16, 2, 21, dtype=torch.bool)
+    known[:, :, 0, 7] = False  # a joint that was never seen
+    code = pose_vector.encode(hands, known, "planar" if planar else "metric")
+    future = torch.randn(1, 3, 80, 2, 21, 3, generator=generator) * 0.05
+    moved = go_on_from_last_hand(future, code.vector, code.known, code.palms, planar)
+    torch.testing.assert_close(moved[..., 0, :], future[..., 0, :])
+    torch.testing.assert_close(moved[:, :, :, 0, 7], future[:, :, :, 0, 7])
+    torch.testing.assert_close(moved[:, :, 64:], future[:, :, 64:])
+    start, size = moved - moved[..., :1, :], pose_vector.observed_hand_size(code.palms, planar=True)
+    last = (hands - hands[..., :1, :])[:, -1] * (size / code.palms.size[:, -1])[..., None, None]
+    coordinates = slice(0, 2 if planar else 3)
+    for joint in (3, 8, 20):
+        torch.testing.assert_close(start[:, 0, 0, :, joint, coordinates], last[:, :, joint, coordinates], rtol=1e-4, atol=1e-5)
+    change = (future - future[..., :1, :])[:, :, 1] - (future - future[..., :1, :])[:, :, 0]
+    expected = start[:, :, 0] + (0.25 if planar else 1.0) * change
+    free = (future - future[..., :1, :])[:, :, 1]
+    mixed = expected * (63 / 64) + free / 64
+    torch.testing.assert_close(start[:, :, 1, 1, 5, coordinates], mixed[:, :, 1, 5, coordinates], rtol=1e-3, atol=1e-4)
 
 
 # ---------------------------------------------------------------------------------------------------------- clips

@@ -46,9 +46,10 @@ Numbered deviations, and why:
     fingerspelling needs. The A-block still predicts m alone.
 15. `pose_context` (off in `paper`, on in `small`): the token of deviation 3 also carries the clip's own pose vectors, by the
     same small encoder. What a mid-level of 128 numbers forgets of the hand's shape is what tells many signs apart.
-16. Hands predicted with skip tokens are shifted, joint by joint, so that the first predicted hand is the last observed one
-    (`continue_clip`, `residual` only; chosen on training people). The mixture is trained on noisy input and smooths; on
-    recordings as they are the last pose is the better place to start from.
+16. Predicted hands start as the last observed ones, joint by joint about the wrist, which fades over 64 frames, and in
+    planar recordings change more slowly at first (`go_on_from_last_hand`, `residual` only; chosen on training people).
+    The mixture is trained on noisy input and smooths; on recordings as they are the last pose is the better place to
+    start from, and in planar ones the palm's turn is mostly noise.
 
 Letters: B batch, T frames, N observed clips, M future clips, K futures, D width, L labels.
 """

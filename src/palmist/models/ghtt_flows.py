@@ -262,7 +262,7 @@ class TestTimeFlows(nn.Module):
         if clips.space == "image":
             rotation, _ = pose_vector.last_palm(clips.all_palms())
             vector, _ = _remove_depth_motion(vector, _repeat(rotation, futures))
-        return self._place(vector, mid_levels, clips, futures)
+        return self._place(vector, mid_levels, clips, futures, given=first_clip is not None)
 
     def predict_action(self, clips: Clips, label: Tensor | int, future_clips: int = 4, **options: object) -> Futures:
         """Action-controlled prediction: P.b as if the observed action were `label`.  Options as in `predict_long`."""
@@ -344,13 +344,18 @@ class TestTimeFlows(nn.Module):
         phase = _repeat(start.unsqueeze(1) + torch.arange(count, device=mean.device), futures)
         return block.decode(alpha, phase, _repeat(code.tokens, futures), _repeat(sequence.valid, futures))
 
-    def _place(self, vector: Tensor, mid_levels: Tensor, clips: Clips, futures: int) -> Futures:
-        """Predicted vectors (B * K, F, 153) to joints: from the last seen palms, with the observed mean hand size."""
+    def _place(self, vector: Tensor, mid_levels: Tensor, clips: Clips, futures: int, given: bool = False) -> Futures:
+        """Predicted vectors (B * K, F, 153) to joints: from the last seen palms, with the observed mean hand size.
+
+        given: they begin with a true clip, which stays as it is.
+        """
         palms = clips.all_palms()
         rotation, translation = (_repeat(part, futures) for part in pose_vector.last_palm(palms))
         size = _repeat(pose_vector.observed_hand_size(palms, clips.planar), futures)
-        joints = pose_vector.decode(vector, rotation, translation, size, clips.planar)
-        joints = joints.unflatten(0, (-1, futures))
+        joints = pose_vector.decode(vector, rotation, translation, size, clips.planar).unflatten(0, (-1, futures))
+        if self.p.config.residual and not given:
+            last = clips.last()
+            joints = go_on_from_last_hand(joints, last.vector[:, 0], last.known[:, 0] & self.p.usable, palms, clips.planar)
         valid = clips.last().palms.valid[:, 0].any(dim=1)  # (B, 2)
         return Futures(
             joints,
@@ -394,6 +399,40 @@ def fade_seams(vector: Tensor, frames: int = 8) -> Tensor:
         gap = parts[-1][:, -1:] - joints[:, clip, :1]
         parts.append(joints[:, clip] + fade[:, None].to(vector) * gap)
     return torch.cat((torch.stack(parts, dim=1), vector[..., _MOTIONS.start :]), dim=-1)
+
+
+def go_on_from_last_hand(
+    joints: Tensor, vector: Tensor, known: Tensor, palms: pose_vector.PalmFrames, planar: bool, frames: int = 64
+) -> Tensor:
+    """Let predicted hands start as the last observed ones (deviation 16).
+
+    Joint by joint and relative to the wrist, the difference between the last observed hand and the first predicted one
+    is added, fading over `frames` frames.  In planar recordings three quarters of what the hand is predicted to change
+    about its wrist fade in with it.
+
+    Args:
+        joints: (B, K, F, 2, 21, 3) predicted. vector, known: (B, T, 153) the last observed clip.
+        palms: palm frames of the observation, (B, ..., 2, ...).
+
+    Returns:
+        (B, K, F, 2, 21, 3); the wrists are as they were.
+    """
+    local = slice(0, _MOTIONS.start)
+    seen = known[..., local]  # (B, T, 126)
+    latest = seen & (seen.long().flip(1).cumsum(1).flip(1) == 1)
+    still = neutral_vector().to(vector).repeat(len(vector), 1, 1)  # (B, 1, 153)
+    still[:, 0, local] = (vector[..., local] * latest).sum(dim=1)
+    latest_size = pose_vector.observed_hand_size(palms, planar=True)
+    last = pose_vector.decode(still, *pose_vector.last_palm(palms), latest_size, planar)
+    last = (last - last[..., :1, :]).unsqueeze(1)  # (B, 1, 1, 2, 21, 3) from the wrist
+    wrist = joints[..., :1, :]
+    free = joints - wrist
+    change = free - free[:, :, :1]
+    bound = last + (0.25 if planar else 1.0) * change
+    weight = (1 - torch.arange(joints.shape[2], device=joints.device) / frames).clamp_min(0.0)
+    moved = torch.lerp(free, bound, weight.to(free)[:, None, None, None])
+    there = latest.any(dim=1).unflatten(-1, (2, 21, 3)).any(dim=-1)[:, None, None, :, :, None]  # (B, 1, 1, 2, 21, 1)
+    return wrist + torch.where(there, moved, free)
 
 
 def _remove_depth_motion(vector: Tensor, base_rotation: Tensor) -> tuple[Tensor, Tensor]:

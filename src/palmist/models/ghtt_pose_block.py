@@ -253,30 +253,17 @@ class PBlock(nn.Module):
         return predicted * self.free
 
     def continue_clip(self, mid_levels: Tensor, tokens: Tensor, frames: Tensor, observed: Tensor, known: Tensor) -> Tensor:
-        """K continuations of each clip, with skip tokens, at test time.
+        """K continuations of each clip with skip tokens: the numbers of `decode` in less time.
 
-        The numbers of `decode` in less time; a `residual` block goes on from the last observed hands (deviation 16).
-
-        Args:
-            mid_levels: (B, K, D). The other arguments are those of `decode`.
-
-        Returns:
-            (B, K, T, 153).
+        mid_levels: (B, K, D); the other arguments are those of `decode`.  Returns (B, K, T, 153).
         """
         K, T = mid_levels.shape[1], self.config.clip_length
         decoded = self.decoder.decode_shared(T, mid_levels, tokens, frames).flatten(1, 2)  # (B, K * T, D)
         predicted = self.head(decoded)
-        if self.mixer is None:
-            return (predicted * self.free).unflatten(1, (K, T))
-        known = known & self.usable & frames.unsqueeze(-1)
-        predicted = predicted + self.mixer(decoded, tokens, observed, known, ahead=True)
-        predicted = (predicted * self.free).unflatten(1, (K, T))
-        seen = known[..., _JOINTS]  # (B, T, 126)
-        latest = seen & (seen.long().flip(1).cumsum(1).flip(1) == 1)
-        last = (observed[..., _JOINTS] * latest).sum(dim=1).unsqueeze(1)  # (B, 1, 126)
-        gap = torch.where(latest.any(dim=1).unsqueeze(1), last - predicted[:, :, 0, _JOINTS], torch.zeros_like(last))
-        joints = predicted[..., _JOINTS] + gap.unsqueeze(2)
-        return torch.cat((joints, predicted[..., _JOINTS.stop :]), dim=-1)
+        if self.mixer is not None:
+            known = known & self.usable & frames.unsqueeze(-1)
+            predicted = predicted + self.mixer(decoded, tokens, observed, known, ahead=True)
+        return (predicted * self.free).unflatten(1, (K, T))
 
     def decode_collapsed(self, mid_level: Tensor) -> Tensor:
         """`decode(mid_level)` without skip tokens in less time: same numbers to rounding.  (B, D) -> (B, T, 153)."""
