@@ -35,8 +35,7 @@ def main() -> None:
     (OUT / "LICENCES.txt").write_text(
         "asl_words recordings: MIT, Copyright (c) 2022 traduttore (github.com/traduttore/traduttore-model).\n"
         "reach_to_grasp recording: MIT, Copyright (c) 2022 Roboskel, NCSR Demokritos "
-        "(github.com/nsoul97/object_size_prediction).\n\n"
-        + (ROOT / "data/asl_words/LICENSE.txt").read_text(encoding="utf-8"),
+        "(github.com/nsoul97/object_size_prediction).\n\n" + (ROOT / "data/asl_words/LICENSE.txt").read_text(encoding="utf-8"),
         encoding="utf-8",
     )
     print(f"{len(words) + 1} recordings in {OUT.relative_to(ROOT)}")

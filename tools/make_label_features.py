@@ -71,9 +71,7 @@ def main() -> int:
     }
     ASSETS.mkdir(exist_ok=True)
     save_file({"features": features}, ASSETS / CACHE_FILE)
-    (ASSETS / "label_features.json").write_text(
-        json.dumps(listing, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    (ASSETS / "label_features.json").write_text(json.dumps(listing, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
 
 

@@ -1,6 +1,6 @@
 """Write the results tables of README.md, between its markers, from benchmarks/results/*.json.
 
-    python tools/make_results.py [--check]     --check: say whether the README is up to date, write nothing
+python tools/make_results.py [--check]     --check: say whether the README is up to date, write nothing
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
 """Put a trained checkpoint into the package, with the model card written from the benchmark's records.
 
-    python tools/ship_checkpoint.py [RUN]     RUN: runs/benchmark/a_fold1/last (fold 1 of `palmist benchmark quality`)
+    python tools/ship_checkpoint.py [A_RUN REFINED_RUN]
 
-Without RUN only the card of the shipped checkpoint is written again, from benchmarks/results/quality.json.
+A_RUN: runs/benchmark/a_fold1/last and REFINED_RUN: runs/benchmark/r_fold1/last (fold 1 of `palmist benchmark quality`), over
+the same P-block: the second adds the refiner.
+
+Without them only the card of the shipped checkpoint is written again, from benchmarks/results/quality.json.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ import json
 import sys
 from pathlib import Path
 
-from palmist.checkpoint import load_checkpoint, save_checkpoint
+import torch
+
+from palmist.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from palmist.splits import FOLDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,8 +67,8 @@ The numbered deviations from the paper are in `palmist.models.ghtt`.
 ## Data
 All recorded by others and shipped in the project's `data/` with their licences: asl_words and asl_letters (MIT,
 (c) 2022 traduttore), reach_to_grasp (MIT, (c) 2022 Roboskel, NCSR Demokritos), leap_recordings (Apache-2.0, Leap Motion).
-Never seen in training, in any set, with or without labels: signer {', '.join(fold.signers)}; persons
-{', '.join(fold.people)} of reach_to_grasp; the takes {', '.join(take.split('/')[1] for take in fold.takes)}.
+Never seen in training, in any set, with or without labels: signer {", ".join(fold.signers)}; persons
+{", ".join(fold.people)} of reach_to_grasp; the takes {", ".join(take.split("/")[1] for take in fold.takes)}.
 
 Trained by `configs/ghtt/p_small.yaml`, then `configs/ghtt/a_small.yaml` (the same people).{time}
 
@@ -103,9 +108,20 @@ def without_folders(value: object) -> object:
     return value
 
 
+def add_refiner(checkpoint: Checkpoint, refined: Checkpoint) -> None:
+    """Put the refined P-block into an A run's checkpoint, if everything but the refiner is the same."""
+    for name, tensor in checkpoint.state.items():
+        if name.startswith("p.") and not torch.equal(tensor, refined.state[name]):
+            sys.exit(f"{name} differs: the refiner belongs to another P-block than the A-block")
+    checkpoint.state.update(refined.state)
+    checkpoint.config["ghtt"]["p"] = refined.config["ghtt"]["p"]
+
+
 def main() -> None:
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else SHIPPED
     checkpoint = load_checkpoint(source)
+    if len(sys.argv) > 2:
+        add_refiner(checkpoint, load_checkpoint(Path(sys.argv[2])))
     config = without_folders(dict(checkpoint.config))
     assert isinstance(config, dict)
     save_checkpoint(SHIPPED, checkpoint.state, config, checkpoint.statistics, card(config), dtype="float16")

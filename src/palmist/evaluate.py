@@ -8,7 +8,7 @@ Letters: B batch, T frames, K futures, L labels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -29,7 +29,7 @@ from palmist.pose_bank import NoiseConfig, PoseBank, WindowDataset, add_pose_noi
 from palmist.recording import Recording
 from palmist.windows import PoseSequence, to_model_space, to_pose_sequence
 
-__all__ = ["Recognition", "RefinementScore", "forecast", "load_ghtt", "recognise", "score_refinement"]
+__all__ = ["Recognition", "RefinementScore", "forecast", "load_ghtt", "recognise", "refine_vectors", "score_refinement"]
 
 
 class Recognition(NamedTuple):
@@ -76,6 +76,10 @@ def recognise(model: GHTT, items: Sequence[tuple[Recording, str]], labels: Seque
     return Recognition(result, truth, tuple(labels))
 
 
+Refine = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
+CLIP = 16  # frames of the clips that refinement is scored on
+
+
 class RefinementScore(NamedTuple):
     """Per window, in hand sizes, and the group that an interval resamples; all (N,).
 
@@ -95,7 +99,7 @@ class RefinementScore(NamedTuple):
 
 @torch.no_grad()
 def score_refinement(
-    block: PBlock,
+    refine: Refine,
     sequences: Sequence[PoseSequence],
     groups: Sequence[str],
     seed: int = 0,
@@ -104,24 +108,25 @@ def score_refinement(
     """Refine every clip of the sequences from input with the specification's noise, and from clean input.
 
     Args:
-        block: a P-block that never saw these people.
+        refine: clips (B, T, 153), known, frames, planar -> refined clips; `refine_vectors` with a P-block that never saw
+            these people, say.
         sequences: recordings in model space; groups: what the interval resamples, one name per sequence.
     """
     chosen = [(s, g) for s, g in zip(sequences, groups, strict=True) if bool(s.known[..., 0].any())]
     planar = chosen[0][0].planar
-    dataset = WindowDataset(PoseBank([s for s, _ in chosen]), stride=block.config.clip_length, cut_probability=0.0)
+    dataset = WindowDataset(PoseBank([s for s, _ in chosen]), stride=CLIP, cut_probability=0.0)
     generator = torch.Generator().manual_seed(seed)
     rows: list[np.ndarray] = []
     for part in np.array_split(np.arange(len(dataset)), max(1, len(dataset) // 256)):
-        window = dataset.window(part, torch.full((len(part),), block.config.clip_length))
+        window = dataset.window(part, torch.full((len(part),), CLIP))
         clean, known, frames = window["observed"], window["observed_known"], window["observed_frames"]
         noisy = add_pose_noise(clean, known, generator, noise)
-        refined = refine_vectors(block, noisy, known, frames, planar)
+        refined = refine(noisy, known, frames, planar)
         truth, counted = _wrist_relative(clean, known, frames, planar)
         local, local_counted = _palm_frame(clean, known, frames, planar)
         row = [_mean_distance(_palm_frame(v, known, frames, planar)[0], local, local_counted) for v in (refined, noisy)]
         row += [_mean_distance(_wrist_relative(v, known, frames, planar)[0], truth, counted) for v in (refined, noisy)]
-        kept = refine_vectors(block, clean, known, frames, planar)
+        kept = refine(clean, known, frames, planar)
         row.append(_mean_distance(_wrist_relative(kept, known, frames, planar)[0], truth, counted))
         rows.append(np.stack(row, 1))
     errors = np.concatenate(rows)
@@ -140,6 +145,15 @@ def refine_vectors(block: PBlock, vector: Tensor, known: Tensor, frames: Tensor,
     refined = torch.cat([refined[..., :126], torch.where(known, refined, vector)[..., motions], refined[..., 144:]], -1)
     valid = torch.stack([known[..., :63].any(-1), known[..., 63:126].any(-1)], dim=-1)
     return pose_vector.trajectory_consistency(refined, vector, valid, planar)
+
+
+def smooth_vectors(width: float, vector: Tensor, known: Tensor, frames: Tensor, planar: bool) -> Tensor:
+    """Smooth clips (B, T, 153) by a Gaussian of this width in frames, over known entries; motions stay as they are."""
+    step = torch.arange(vector.shape[1])
+    kernel = torch.exp(-0.5 * ((step[:, None] - step) / width) ** 2)
+    there = (known & frames.unsqueeze(-1)).to(vector.dtype)
+    mean = (kernel @ (vector * there)) / (kernel @ there).clamp_min(1e-9)
+    return torch.cat([torch.where(known, mean, vector)[..., :126], vector[..., 126:]], dim=-1)
 
 
 def _wrist_relative(vector: Tensor, known: Tensor, frames: Tensor, planar: bool) -> tuple[Tensor, Tensor]:

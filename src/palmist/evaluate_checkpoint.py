@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.errors import InputError
-from palmist.evaluate import forecast, load_ghtt, recognise, score_refinement
+from palmist.evaluate import forecast, load_ghtt, recognise, refine_vectors, score_refinement
 from palmist.forecast_protocol import PROTOCOLS, forecast_windows, score_forecasts
 from palmist.metrics.classification import accuracy, mean_class_accuracy
 from palmist.metrics.intervals import Metric, mean_metric
@@ -92,7 +93,7 @@ def _refinement(model: GHTT, recordings: Sequence[Recording]) -> list[_Row]:
         return []
     sequences = [to_pose_sequence(recording, model.p.config.rate) for recording in seen]
     groups = [str(recording.session or recording.subject or recording.name) for recording in seen]
-    score = score_refinement(model.p, sequences, groups)
+    score = score_refinement(functools.partial(refine_vectors, model.p), sequences, groups)
     ratio = Metric(float(score.refined.sum() / score.noisy.sum()), len(score.refined))
     return [
         ("refine_error_ratio", ratio, "ratio"),

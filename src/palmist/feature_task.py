@@ -63,8 +63,6 @@ class SequenceDataset:
 class FeatureTask:
     """Train the feature network on action recognition (metrics specification, 3.3)."""
 
-    latent_width = 0
-
     def _items(self, config: TrainConfig) -> tuple[FeatureDataConfig, list[Any], list[str], tuple[str, ...]]:
         data = build_config(FeatureDataConfig, config.data, "data")
         parts = [

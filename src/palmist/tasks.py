@@ -1,19 +1,20 @@
 """What `palmist train` can train: the two blocks of G-HTT, one after the other.
 
-``ghtt_p`` takes every recording whatever its labels; ``ghtt_a`` takes labelled ones and a finished P-block, which stays
-frozen. Both read the project's open data by name, or a user's store by path.
+``ghtt_p`` takes every recording whatever its labels, and so does ``ghtt_refine``, for a finished P-block's refiner alone;
+``ghtt_a`` takes labelled ones and a finished P-block, which stays frozen.
+All read the project's open data by name, or a user's store by path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from palmist.action_bank import ActionDataset, ActionGroup, as_json, pad_sequences
 from palmist.augment import AugmentConfig
@@ -66,6 +67,13 @@ class PoseDataConfig:
 
 
 @dataclass(frozen=True)
+class RefineDataConfig(PoseDataConfig):
+    """`data` of the task ghtt_refine. p_checkpoint: the folder of a finished P-block."""
+
+    p_checkpoint: str = ""
+
+
+@dataclass(frozen=True)
 class ActionDataConfig:
     """`data` of the task ghtt_a. p_checkpoint: the folder of a finished P-block."""
 
@@ -103,10 +111,10 @@ def _sequences(recordings: list[Recording], rate: float) -> list[PoseSequence]:
 class PoseTask:
     """Train a P-block on all recordings, whatever their labels."""
 
-    latent_width = 0
+    data_config: type[PoseDataConfig] = PoseDataConfig
 
     def _data(self, config: TrainConfig, name: str) -> WindowDataset | None:
-        data = build_config(PoseDataConfig, config.data, "data")
+        data = build_config(self.data_config, config.data, "data")
         sets: Mapping[str, SetConfig] = getattr(data, name)
         if not sets:
             return None
@@ -176,10 +184,49 @@ def load_p_block(path: str | Path) -> PBlock:
     return block.eval().requires_grad_(False)
 
 
+class RefinerTraining(nn.Module):
+    """A P-block of which only the refiner learns."""
+
+    def __init__(self, block: PBlock) -> None:
+        super().__init__()
+        self.block = block.requires_grad_(False)
+        assert block.refiner is not None
+        block.refiner.requires_grad_(True)
+
+    def loss(self, batch: Mapping[str, Any], generator: torch.Generator | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.block.refinement_loss(batch)
+
+
+class RefineTask(PoseTask):
+    """Train the refiner of a finished P-block (deviation 17), all else frozen: an A-block over it stays valid."""
+
+    data_config = RefineDataConfig
+
+    def _finished(self, config: TrainConfig) -> PBlock:
+        data = build_config(RefineDataConfig, config.data, "data")
+        if not data.p_checkpoint:
+            raise InputError("data.p_checkpoint is empty; name the folder of a finished P-block, such as runs/p_small/last")
+        return load_p_block(data.p_checkpoint)
+
+    def _model_config(self, config: TrainConfig) -> PBlockConfig:
+        wanted = build_config(PBlockConfig, _resolve_preset(config.model, "p"), "model")
+        if not wanted.refine_layers:
+            raise InputError("model.refine_layers is 0, so there is nothing to train; expected 1 or more")
+        return replace(self._finished(config).config, refine_layers=wanted.refine_layers)
+
+    def build_model(self, config: TrainConfig) -> nn.Module:
+        torch.manual_seed(config.seed)
+        block = PBlock(self._model_config(config))
+        block.load_state_dict(self._finished(config).state_dict(), strict=False)
+        return RefinerTraining(block)
+
+    def collect(self, model: nn.Module, config: TrainConfig) -> Checkpoint:
+        assert isinstance(model, RefinerTraining)
+        return super().collect(model.block, config)
+
+
 class ActionTask:
     """Train an A-block on labelled recordings over a frozen P-block."""
-
-    latent_width = 0
 
     def __init__(self) -> None:
         self._taxonomies: dict[str, Any] = {}
@@ -301,6 +348,11 @@ def _feature_task() -> Any:
     return FeatureTask()
 
 
-TASKS: dict[str, Callable[[], Any]] = {"ghtt_p": PoseTask, "ghtt_a": ActionTask, "feature_network": _feature_task}
+TASKS: dict[str, Callable[[], Any]] = {
+    "ghtt_p": PoseTask,
+    "ghtt_refine": RefineTask,
+    "ghtt_a": ActionTask,
+    "feature_network": _feature_task,
+}
 
 __all__ += ["GHTT", "labelled_parts", "load_p_block", "load_recordings"]

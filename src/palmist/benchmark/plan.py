@@ -1,4 +1,4 @@
-"""The trainings behind the quality benchmark: one P-block and one A-block per fold, and the ablations.
+"""The trainings behind the quality benchmark: one P-block, its refiner and one A-block per fold, and the ablations.
 
 Every model is trained by a committed configuration with only the people changed; nobody in a test is in a training set
 of the model that is tested, in any set, labelled or not (`palmist.splits.FOLDS`).
@@ -50,6 +50,13 @@ def _pose(number: int) -> Job:
     return Job(f"p_fold{number}", "configs/ghtt/p_small.yaml", {**_seen(number), **takes})
 
 
+def _refiner(number: int) -> Job:
+    p_block = f"p_fold{number}"
+    takes = {"data.sets.leap_recordings.exclude": list(FOLDS[number].takes)}
+    settings = {"data.p_checkpoint": str(ROOT / p_block / "last"), **_seen(number), **takes}
+    return Job(f"r_fold{number}", "configs/ghtt/r_small.yaml", settings, p_block)
+
+
 def _action(number: int, suffix: str = "", **changes: Any) -> Job:
     p_block = f"p_fold{number}"
     settings = {"data.p_checkpoint": str(ROOT / p_block / "last"), **_seen(number), **changes}
@@ -67,6 +74,7 @@ def jobs() -> Iterator[Job]:
     """All trainings in an order in which each finds what it needs."""
     for number in FOLDS:
         yield _pose(number)
+        yield _refiner(number)
         yield _action(number)
     for person in _PEOPLE:
         yield _reach(person)

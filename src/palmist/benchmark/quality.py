@@ -17,7 +17,18 @@ import torch
 from palmist import pose_vector
 from palmist.benchmark import plan
 from palmist.benchmark_record import BenchmarkRecord, make_record
-from palmist.evaluate import ForecastOptions, Recognition, forecast, load_ghtt, recognise, score_refinement
+from palmist.evaluate import (
+    ForecastOptions,
+    Recognition,
+    Refine,
+    RefinementScore,
+    forecast,
+    load_ghtt,
+    recognise,
+    refine_vectors,
+    score_refinement,
+    smooth_vectors,
+)
 from palmist.forecast_protocol import ForecastWindow, forecast_windows, score_forecasts
 from palmist.metrics.classification import accuracy, mean_class_accuracy
 from palmist.metrics.intervals import Metric
@@ -175,21 +186,45 @@ def _group(recording: Recording) -> str:
 
 def refinement() -> list[BenchmarkRecord]:
     """Clips of unseen people with the specification's noise, and clean clips."""
-    plan.train_missing({f"p_fold{number}" for number in FOLDS})
+    plan.train_missing({f"{kind}_fold{number}" for kind in "pr" for number in FOLDS})
     records = []
     for name in _SETS:
         numbers = (1, 2) if name == "asl_words" else tuple(FOLDS)
-        records += _refinement_records(name, [(f"p_fold{number}", number) for number in numbers], "ghtt", "refinement")
+        for model, kind in (("ghtt", "r"), ("ghtt_common_head", "p")):
+            chosen = [(f"{kind}_fold{number}", number) for number in numbers]
+            records += _refinement_records(name, chosen, model, "refinement")
+        records += _smoothing_records(name, numbers)
     return records
+
+
+def _smoothing_records(name: str, numbers: Sequence[int]) -> list[BenchmarkRecord]:
+    """The linear rival: Gaussian smoothing over time, its width chosen on the people that the fold trains on."""
+    scores = []
+    for number in numbers:
+        unseen = {recording.name for recording in _unseen(name, number)}
+        seen = [recording for recording in open_data(name) if recording.name not in unseen]
+        thinned = seen[:: max(1, len(seen) // 300)]
+        widths = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5)
+        trial = [_score(functools.partial(smooth_vectors, width), thinned) for width in widths]
+        best = min(range(len(widths)), key=lambda i: trial[i].refined.sum() / trial[i].noisy.sum())
+        scores.append(_score(functools.partial(smooth_vectors, widths[best]), _unseen(name, number)))
+    return _refinement_summary(name, scores, "gaussian_smoothing", "refinement")
+
+
+def _score(refine: Refine, recordings: Sequence[Recording]) -> RefinementScore:
+    shown = [recording for recording in recordings if recording.valid.any()]
+    return score_refinement(refine, [to_pose_sequence(r) for r in shown], [_group(r) for r in shown])
 
 
 def _refinement_records(name: str, models: Sequence[tuple[str, int]], model: str, section: str) -> list[BenchmarkRecord]:
     scores = []
     for checkpoint, number in models:
-        recordings = [recording for recording in _unseen(name, number) if recording.valid.any()]
-        sequences = [to_pose_sequence(recording) for recording in recordings]
         block = load_ghtt(_checkpoint(checkpoint)).p
-        scores.append(score_refinement(block, sequences, [_group(recording) for recording in recordings]))
+        scores.append(_score(functools.partial(refine_vectors, block), _unseen(name, number)))
+    return _refinement_summary(name, scores, model, section)
+
+
+def _refinement_summary(name: str, scores: Sequence[RefinementScore], model: str, section: str) -> list[BenchmarkRecord]:
     prefix = f"{name}/{_SPLIT[name]}/{model}"
     pooled = {key: np.concatenate([getattr(score, key) for score in scores]) for key in scores[0]._fields}
     return [

@@ -50,6 +50,9 @@ Numbered deviations, and why:
     planar recordings change more slowly at first (`go_on_from_last_hand`, `residual` only; chosen on training people).
     The mixture is trained on noisy input and smooths; on recordings as they are the last pose is the better place to
     start from, and in planar ones the palm's turn is mostly noise.
+17. `refine_layers` (off in `paper`, 2 in `small`): refined frames come from two layers of their own on top of E^P's tokens,
+    which look at the observed frames again (`Refiner`), trained last, all else frozen. In the common loss refinement is
+    a thirtieth part, and the common tokens serve the futures.
 
 Letters: B batch, T frames, N observed clips, M future clips, K futures, D width, L labels.
 """
@@ -124,7 +127,7 @@ _SMALL: dict[str, Any] = {"layers": 4, "width": 128, "heads": 4, "feedforward": 
 PRESETS: dict[str, GHTTConfig] = {
     "paper": GHTTConfig(PBlockConfig(), ABlockConfig()),
     "small": GHTTConfig(
-        PBlockConfig(**_SMALL, drop_thumb_cmc=False, residual=True, log_variance_offset=-5.0),
+        PBlockConfig(**_SMALL, drop_thumb_cmc=False, residual=True, log_variance_offset=-5.0, refine_layers=2),
         ABlockConfig(
             **_SMALL,
             mid_level_dim=128,

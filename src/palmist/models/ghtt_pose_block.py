@@ -18,12 +18,14 @@ from palmist.global_batch import masked_mean
 from palmist.models.layers import (
     Batch,
     Decoder,
+    EncoderLayer,
     Linear,
     Parts,
     VariationalEncoder,
     draw_skip,
     kl_divergence,
     sample_latent,
+    sinusoidal_code,
 )
 from palmist.pose_vector import (
     DIM,
@@ -49,7 +51,8 @@ SKIP_SPREAD = 16.0
 class PBlockConfig:
     """The P-block's size, loss weights and training options; the defaults are the paper's.
 
-    `rate` (frames per second) and `clip_length` say what the weights were trained on. `residual`: deviation 10.
+    `rate` (frames per second) and `clip_length` say what the weights were trained on. `residual`: deviation 10,
+    `refine_layers`: deviation 17.
     """
 
     layers: int = 9
@@ -65,6 +68,7 @@ class PBlockConfig:
     kl_weight: float = 1e-5
     log_variance_offset: float = 0.0
     residual: bool = False
+    refine_layers: int = 0
 
     def __post_init__(self) -> None:
         if self.width % 4:
@@ -145,6 +149,28 @@ class FrameMixer(nn.Module):
         return torch.cat(mixed, dim=-1)
 
 
+class Refiner(nn.Module):
+    """Deviation 17: refined frames from layers of their own, which look at the observed frames again."""
+
+    def __init__(self, layers: int, width: int, heads: int) -> None:
+        super().__init__()
+        self.enter = Linear(2 * DIM, width)
+        self.layers = nn.ModuleList(EncoderLayer(width, heads, 2 * width) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.head = _output_head(width)
+        self.mixer = FrameMixer(width)
+
+    def forward(self, tokens: Tensor, observed: Tensor, known: Tensor, frames: Tensor) -> Tensor:
+        """tokens (B, T, D) of E^P; observed, known (B, T, 153); frames (B, T) -> refined (B, T, 153)."""
+        given = torch.where(known, observed, torch.zeros_like(observed))
+        tokens = tokens + self.enter(torch.cat((given, known.to(given.dtype)), dim=-1))
+        position = sinusoidal_code(torch.arange(tokens.shape[1], device=tokens.device), tokens.shape[2])
+        for layer in self.layers:
+            tokens = layer(tokens, position.to(tokens.dtype), frames)
+        tokens = self.norm(tokens)
+        return self.head(tokens) + self.mixer(tokens, tokens, observed, known, ahead=False)
+
+
 class PBlock(nn.Module):
     """Pose block: a clip of observed frames to its mid-level, refined frames and the next clip.
 
@@ -170,6 +196,7 @@ class PBlock(nn.Module):
         self.head = _output_head(W)
         self.own_head = _output_head(W) if config.residual else None
         self.mixer = FrameMixer(W) if config.residual else None
+        self.refiner = Refiner(config.refine_layers, W, config.heads) if config.refine_layers else None
         for module in (self.joints_in, self.motions_in, self.inter_hand_in):
             nn.init.xavier_uniform_(module.weight)
         usable = torch.ones(DIM, dtype=torch.bool)
@@ -203,9 +230,12 @@ class PBlock(nn.Module):
             dim=-1,
         )  # (B, T, D)
         mean, log_variance, tokens = self.encoder(tokens, frames)
-        refined = self.head(tokens)
-        if self.mixer is not None:
-            refined = refined + self.mixer(tokens, tokens, observed, known, ahead=False)
+        if self.refiner is not None:
+            refined = self.refiner(tokens, observed, known, frames)
+        else:
+            refined = self.head(tokens)
+            if self.mixer is not None:
+                refined = refined + self.mixer(tokens, tokens, observed, known, ahead=False)
         return EncodedClip(mean, log_variance, tokens, refined * self.free)
 
     @property
@@ -307,6 +337,14 @@ class PBlock(nn.Module):
                 + config.kl_weight * parts["kl"]
             )
         return total, {name: value.detach() for name, value in parts.items()}
+
+    def refinement_loss(self, batch: Batch) -> tuple[Tensor, Parts]:
+        """The observed clip's part of `loss` alone, which is all that a refiner is trained by."""
+        code = self.encode(batch["observed"], batch["observed_known"], batch["observed_frames"])
+        known = batch["observed_known"] & self.usable & batch["observed_frames"].unsqueeze(-1)
+        with torch.autocast(code.refined.device.type, enabled=False):
+            loss = component_loss(code.refined.float(), batch["observed_clean"], known, batch["observed_axes"])
+        return loss, {"observed": loss.detach()}
 
 
 def free_entries() -> Tensor:
