@@ -20,7 +20,7 @@ from palmist.models.ghtt import GHTT, Futures, cut_clips
 from palmist.recording import Recording
 from palmist.windows import PoseSequence, body_context, to_model_space, to_pose_sequence
 
-__all__ = ["score_long_futures"]
+__all__ = ["score_long_futures", "score_reduced_precision"]
 
 OBSERVED, LONGEST, SHORTEST, STRIDE, SAMPLES, FACTOR = 16, 112, 60, 112, 20, 5.0
 
@@ -115,6 +115,37 @@ def score_long_futures(folds: Sequence[tuple[int, list[Recording]]]) -> list[Ben
             values = np.array([pair[hand] for pair in spread[flow]])
             metric = _mean(values[np.isfinite(values)])
             records.append(make_record(f"{prefix}/apd_{side}", metric.value, "px", metric.n, only, metric.interval, seeds=(0,)))
+    return records
+
+
+def score_reduced_precision(folds: Sequence[tuple[int, list[Recording]]]) -> list[BenchmarkRecord]:
+    """How the mean error of 20 futures of P.b changes when they are decoded in bfloat16 or int8, same random numbers.
+
+    The windows and the masks are those of `score_long_futures`, the unit is pixels.
+    """
+    precisions = ("float32", "bfloat16", "int8")
+    errors: dict[str, list[float]] = {precision: [] for precision in precisions}
+    for number, recordings in folds:
+        model = load_ghtt(ROOT / f"a_fold{number}" / "last")
+        for row, window in enumerate(_windows(recordings)):
+            truth, known = window.sequence.joints[OBSERVED:], window.sequence.known[OBSERVED:, 1]
+            if not known.any():
+                continue
+            for precision in precisions:
+                model.set_precision(precision)
+                future = _predict(model, window, "pb", torch.Generator().manual_seed(row)).joints[0, :, : len(truth)]
+                distance = torch.linalg.vector_norm((future - truth)[..., 1, :, :2], dim=-1)[:, known]  # (K, joints)
+                errors[precision].append(float(distance.mean()) / window.unit)
+    exact = np.array(errors["float32"])
+    command = "palmist benchmark quality --only futures"
+    records = []
+    for precision in precisions:
+        values = np.array(errors[precision])
+        metric, name = _mean(values), f"reach_to_grasp/leave_people_out/ghtt_pb_{precision}"
+        records.append(make_record(f"{name}/ade", metric.value, "px", metric.n, command, metric.interval, seeds=(0,)))
+        if precision != "float32":
+            change = float(values.mean() / exact.mean() - 1)
+            records.append(make_record(f"{name}/ade_change", change, "share", len(values), command, seeds=(0,)))
     return records
 
 

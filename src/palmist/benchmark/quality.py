@@ -350,11 +350,12 @@ def no_noise() -> list[BenchmarkRecord]:
 
 
 def futures() -> list[BenchmarkRecord]:
-    """FID and APD of P.a and P.b beyond 2 s on reach_to_grasp."""
-    from palmist.benchmark.long_futures import score_long_futures
+    """FID and APD of P.a and P.b beyond 2 s on reach_to_grasp, and the error of P.b in reduced precision."""
+    from palmist.benchmark.long_futures import score_long_futures, score_reduced_precision
 
     plan.train_missing({"feature_reach", "p_fold1", "a_fold1", "p_fold2", "a_fold2"})
-    return score_long_futures([(number, _unseen("reach_to_grasp", number)) for number in (1, 2)])
+    folds = [(number, _unseen("reach_to_grasp", number)) for number in (1, 2)]
+    return score_long_futures(folds) + score_reduced_precision([(number, people[::4]) for number, people in folds])
 
 
 SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
