@@ -18,6 +18,7 @@ from palmist.model_zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from palmist.damage import DamageReport
+    from palmist.readers import Reader
 
 app = typer.Typer(
     name="palmist",
@@ -188,23 +189,28 @@ def prepare(
     example: Annotated[
         bool, typer.Option("--example", help="First write a tiny made-up data set of the exact layout to --root.")
     ] = False,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="An option of the data set's reader, for example camera=0; may be repeated."),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Turn a data set into a store."""
-    from palmist.readers import data_root, reader
+    from palmist.readers import data_root, reader, reader_options
     from palmist.store import write_store
 
     entry = reader(dataset)
     if example:
-        _write_example(dataset, root)
+        _write_example(entry, root)
     if root is None:
         if entry.folder is None:
             raise InputError(f"{dataset} is not part of Palmist; fetch it from {entry.url} and give --root FOLDER")
         root = data_root() / entry.folder
     if not root.is_dir():
         raise InputError(f"--root {root} is not a folder; expected the folder that holds {dataset}")
+    options = reader_options(entry, option or [])
     with progress(f"preparing {dataset}", None) as advance:
-        store = write_store(out, entry.read(root), overwrite, progress=lambda recording: advance(recording.name))
+        store = write_store(out, entry.read(root, **options), overwrite, progress=lambda recording: advance(recording.name))
     frames = sum(entry_["frames"] for entry_ in store.index)
     console(json_file).print(f"{len(store)} recordings, {frames} frames of {dataset} in {out}")
     write_json(
@@ -216,15 +222,18 @@ def prepare(
     )  # fmt: skip
 
 
-def _write_example(dataset: str, root: Path | None) -> None:
+def _write_example(entry: Reader, root: Path | None) -> None:
     """A made-up data set in the official layout, for those who wait for the real one."""
-    from palmist.readers.h2o_example import write_h2o_example
+    from palmist.readers import READERS
 
-    if dataset != "h2o":
-        raise InputError(f"there is no example of {dataset}; --example goes with h2o, the open sets are here as they are")
+    if entry.example is None:
+        others = ", ".join(name for name, other in READERS.items() if other.example is not None)
+        raise InputError(
+            f"there is no example of {entry.name}; --example goes with {others}; the open sets are here as they are"
+        )
     if root is None:
         raise InputError("--example needs --root DIR, a new folder to write the made-up data set to")
-    say(f"a made-up {dataset} is written to {write_h2o_example(root)}; it holds no recorded data")
+    say(f"a made-up {entry.name} is written to {entry.example(root)}; nobody was recorded for it")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

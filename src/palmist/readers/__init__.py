@@ -7,20 +7,29 @@
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from palmist.errors import InputError
 from palmist.readers.asl import read_letters, read_words
+from palmist.readers.assembly101 import read_assembly101
+from palmist.readers.assembly101_example import write_assembly101_example
+from palmist.readers.assemblyhands import read_assemblyhands
+from palmist.readers.assemblyhands_example import write_assemblyhands_example
+from palmist.readers.fpha import read_fpha
+from palmist.readers.fpha_example import write_fpha_example
 from palmist.readers.h2o import read_h2o
+from palmist.readers.h2o_example import write_h2o_example
 from palmist.readers.leap import read_leap
 from palmist.readers.reach_to_grasp import read_reach_to_grasp
 from palmist.recording import Recording
 
-__all__ = ["OPEN_SETS", "READERS", "Reader", "data_root", "open_data", "reader"]
+__all__ = ["OPEN_SETS", "READERS", "Reader", "data_root", "open_data", "reader", "reader_options"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +37,8 @@ class Reader:
     """How one data set becomes Recordings, and on what terms it may be used.
 
     read(root, **options) yields Recordings from the folder `root`; folder: where the project's own copy lies under
-    data/, None when the set must be fetched by the user; gated: it needs a registration.
+    data/, None when the set must be fetched by the user; gated: it needs a registration; example(root) writes a tiny data
+    set of the exact layout and returns root.
     """
 
     name: str
@@ -39,6 +49,7 @@ class Reader:
     read: Callable[..., Iterator[Recording]]
     folder: str | None = None
     gated: bool = False
+    example: Callable[[Path], Path] | None = None
 
 
 READERS: dict[str, Reader] = {
@@ -88,6 +99,37 @@ READERS: dict[str, Reader] = {
             "Kwon, Tekin, Stühmer, Bogo, Pollefeys, H2O: Two Hands Manipulating Objects, ICCV 2021",
             read_h2o,
             gated=True,
+            example=write_h2o_example,
+        ),
+        Reader(
+            "assembly101",
+            "two hands take toys apart and build them, 1,380 fine and 202 coarse actions, metric 3D, 60 Hz, 362 sequences",
+            "CC BY-NC 4.0",
+            "https://assembly-101.github.io",
+            "Sener, Chatterjee, Shelepov, He, Singhania, Wang, Yao, Assembly101, CVPR 2022",
+            read_assembly101,
+            gated=True,
+            example=write_assembly101_example,
+        ),
+        Reader(
+            "assemblyhands",
+            "3D joints for Assembly101's videos, two hands, metric, about 30 Hz, with head-mounted cameras and boxes",
+            "CC BY-NC 4.0",
+            "https://assemblyhands.github.io",
+            "Ohkawa, He, Sener, Hodan, Tran, Keskin, AssemblyHands, CVPR 2023",
+            read_assemblyhands,
+            gated=True,
+            example=write_assemblyhands_example,
+        ),
+        Reader(
+            "fpha",
+            "one right hand, 45 actions of 6 people in first person, metric 3D, 30 Hz",
+            "academic, non-commercial research only",
+            "https://guiggh.github.io/publications/first-person-hands",
+            "Garcia-Hernando, Yuan, Baek, Kim, First-Person Hand Action Benchmark, CVPR 2018",
+            read_fpha,
+            gated=True,
+            example=write_fpha_example,
         ),
     )
 }
@@ -101,6 +143,35 @@ def reader(name: str) -> Reader:
     if name not in READERS:
         raise InputError(f"unknown data set '{name}'; expected one of {', '.join(READERS)}")
     return READERS[name]
+
+
+def reader_options(entry: Reader, words: Sequence[str]) -> dict[str, Any]:
+    """["camera=0", "end_inclusive=true"] as arguments of a reader, each of the kind of its default.
+
+    Raises InputError for an option that the reader does not have, or a value of another kind.
+
+    >>> reader_options(reader("h2o"), ["camera=0", "splits=train,val"])
+    {'camera': 0, 'splits': ('train', 'val')}
+    """
+    known = {name: p.default for name, p in list(inspect.signature(entry.read).parameters.items())[1:]}
+    options: dict[str, Any] = {}
+    for word in words:
+        name, found, value = word.partition("=")
+        if not found or name not in known:
+            there = ", ".join(known) or "no options"
+            raise InputError(f"'{word}' is no option of {entry.name}; expected NAME=VALUE with one of {there}")
+        default = known[name]
+        try:
+            if isinstance(default, bool):
+                options[name] = {"true": True, "false": False}[value.lower()]
+            elif isinstance(default, tuple):
+                options[name] = tuple(value.split(","))
+            else:
+                options[name] = int(value) if isinstance(default, int) else value
+        except (KeyError, ValueError) as error:
+            kind = "true or false" if isinstance(default, bool) else "a whole number"
+            raise InputError(f"option {name} is {value!r}; expected {kind}, such as {name}={default}") from error
+    return options
 
 
 def data_root() -> Path:
