@@ -268,6 +268,7 @@ def prediction() -> list[BenchmarkRecord]:
     for name in _SETS:
         numbers = (1, 2) if name == "asl_words" else tuple(FOLDS)
         records += _prediction_records(name, [(f"p_fold{number}", number) for number in numbers], "ghtt", "prediction")
+        records += _damped_records(name, numbers)
         windows = [window for number in numbers for window in forecast_windows(name, _unseen(name, number))]
         for rival, predictor in (("last_pose", last_pose), ("constant_velocity", constant_velocity)):
             scores, _ = score_forecasts(windows, functools.partial(_plain, predictor))
@@ -275,6 +276,38 @@ def prediction() -> list[BenchmarkRecord]:
                 prefix = f"{name}/{_SPLIT[name]}/{rival}"
                 records.append(_record(f"{prefix}/{key}", scores[key], windows[0].recording_unit, "prediction"))
     return records
+
+
+def _damped_records(name: str, numbers: Sequence[int]) -> list[BenchmarkRecord]:
+    """The deterministic prediction drawn toward the last pose.
+
+    How much of the predicted change is kept is chosen for each fold on the windows of the other folds' unseen people, all
+    of whom the fold trains on.
+    """
+    shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+    folds: list[tuple[list[ForecastWindow], list[list[np.ndarray]]]] = []
+    for number in numbers:
+        windows = list(forecast_windows(name, _unseen(name, number)))
+        certain, _ = forecast(load_ghtt(_checkpoint(f"p_fold{number}")).p, windows, ForecastOptions(samples=1))
+        still = [_plain(last_pose, window) for window in windows]
+        drawn = [[a + share * (b - a) for a, b in zip(still, certain, strict=True)] for share in shares]
+        folds.append((windows, drawn))
+
+    def scores(windows: list[ForecastWindow], futures: list[np.ndarray]) -> dict[str, Metric]:
+        row = {id(window): i for i, window in enumerate(windows)}
+        return score_forecasts(windows, lambda window: futures[row[id(window)]])[0]
+
+    error = np.array([[scores(windows, futures)["ade"].value for futures in drawn] for windows, drawn in folds])
+    count = np.array([len(windows) for windows, _ in folds])
+    chosen_windows: list[ForecastWindow] = []
+    chosen: list[np.ndarray] = []
+    for fold, (windows, drawn) in enumerate(folds):
+        others = np.arange(len(folds)) != fold
+        best = int((count[others, None] * error[others]).sum(0).argmin())
+        chosen_windows, chosen = chosen_windows + windows, chosen + drawn[best]
+    result = scores(chosen_windows, chosen)
+    prefix, unit = f"{name}/{_SPLIT[name]}/ghtt_damped", chosen_windows[0].recording_unit
+    return [_record(f"{prefix}/{key}", result[key], unit, "prediction") for key in ("ade", "fde")]
 
 
 def _plain(predictor: Callable[..., object], window: ForecastWindow) -> np.ndarray:
