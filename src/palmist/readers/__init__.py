@@ -21,6 +21,8 @@ from palmist.readers.assembly101 import read_assembly101
 from palmist.readers.assembly101_example import write_assembly101_example
 from palmist.readers.assemblyhands import read_assemblyhands
 from palmist.readers.assemblyhands_example import write_assemblyhands_example
+from palmist.readers.dhg import read_dhg, read_shrec17
+from palmist.readers.dhg_example import write_dhg_example, write_shrec17_example
 from palmist.readers.fpha import read_fpha
 from palmist.readers.fpha_example import write_fpha_example
 from palmist.readers.h2o import read_h2o
@@ -130,6 +132,26 @@ READERS: dict[str, Reader] = {
             read_fpha,
             gated=True,
             example=write_fpha_example,
+        ),
+        Reader(
+            "shrec17",
+            "one right hand, 14 gestures in two ways of 28 people, metric 3D, 30 Hz, 2,800 sequences",
+            "research only",
+            "http://www-rech.telecom-lille.fr/shrec2017-hand",
+            "De Smedt, Wannous, Vandeborre, Guerry, Le Saux, Filliat, SHREC'17 track, 3DOR 2017",
+            read_shrec17,
+            gated=True,
+            example=write_shrec17_example,
+        ),
+        Reader(
+            "dhg",
+            "one right hand, 14 gestures in two ways of 20 people, metric 3D, 30 Hz, 2,800 sequences",
+            "research only",
+            "http://www-rech.telecom-lille.fr/DHGdataset",
+            "De Smedt, Wannous, Vandeborre, Skeleton-based dynamic hand gesture recognition, CVPR workshops 2016",
+            read_dhg,
+            gated=True,
+            example=write_dhg_example,
         ),
     )
 }

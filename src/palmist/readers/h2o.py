@@ -4,6 +4,7 @@
     ROOT/subject1/h1/0/cam4/hand_pose/000000.txt      128 numbers: [flag, 21 x 3] left, then right; metres, camera frame
                            /cam_pose/000000.txt       16 numbers: 4 x 4 camera-to-world, row by row
                            /obj_pose/000000.txt       class, 21 x 3   (or obj_pose_RT: class, 4 x 4); optional
+                           /hand_pose_MANO/000000.txt 124 numbers: [flag, 3 translation, 48 pose, 10 shape] left, right
                            /action_label/000000.txt   one number; optional
                            /cam_intrinsics.txt        fx fy cx cy width height; optional
 
@@ -61,6 +62,8 @@ def read_h2o(
     camera: int = 4,
     frame: str = "world",
     end_inclusive: bool = False,
+    mano: bool = False,
+    object_poses: bool = False,
 ) -> Iterator[Recording]:
     """One Recording per sequence of the split files, with its labelled segments and its split.
 
@@ -69,6 +72,10 @@ def read_h2o(
     (the official test file has none) take it from action_label files where they exist; else they are listed, in
     seconds, in provenance["unlabelled_segments"]. A frame whose file is missing, or in world frame its camera pose,
     has no valid hand. Subjects that were not downloaded are left out with a warning.
+
+    mano, object_poses: pass the files' numbers through, as provenance["mano"] and provenance["object_pose"], {frame:
+    numbers} in the camera frame and in the files' own order and unit: 124 numbers (the README's 59 a hand is a slip, they
+    are 62), and class and 21 x 3 points (centre, corners, edge midpoints) or class and 4 x 4 matrix. No MANO model is used.
 
     Raises InputError when a split file, a sequence, or a needed folder is missing, or when a file does not hold the
     numbers it should.
@@ -89,7 +96,10 @@ def read_h2o(
                 absent.add(subject)
                 continue
             found += 1
-            yield _read_sequence(root, sequence, lines, split, camera, frame, end_inclusive)
+            recording = _read_sequence(root, sequence, lines, split, camera, frame, end_inclusive)
+            if mano or object_poses:
+                recording = _with_numbers(root, recording, sequence, camera, mano, object_poses)
+            yield recording
     if found == 0:
         raise InputError(
             f"{root} holds none of {', '.join(sorted(absent)) or 'the subjects'}; expected folders like "
@@ -187,6 +197,25 @@ def _read_sequence(
         source=SOURCE,
         provenance=provenance,
     )
+
+
+def _with_numbers(root: Path, recording: Recording, sequence: str, camera: int, mano: bool, object_poses: bool) -> Recording:
+    """The recording with the numbers of MANO and object files in its provenance."""
+    subject, *rest = sequence.split("/")
+    folder = (_subject_folder(root, subject) or root / subject).joinpath(*rest, f"cam{camera}")
+    provenance: dict[str, object] = dict(recording.provenance)
+    if mano:
+        files = _numbered(folder, "hand_pose_MANO", 124, needed=True)
+        provenance["mano"] = {str(frame): numbers.tolist() for frame, numbers in files.items()}
+    if object_poses:
+        for name, count in (("obj_pose", 64), ("obj_pose_RT", 17)):
+            files = _numbered(folder, name, count, needed=False)
+            if files:
+                provenance["object_pose"] = {str(frame): numbers.tolist() for frame, numbers in files.items()}
+                break
+        else:
+            raise InputError(f"{folder} has neither obj_pose nor obj_pose_RT; expected one of them for object_poses=true")
+    return recording.replace(provenance=provenance)
 
 
 def _segments(
