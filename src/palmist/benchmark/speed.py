@@ -172,12 +172,29 @@ def _store(repeats: int) -> list[BenchmarkRecord]:
     return [_seconds("speed/store/training_windows/per_second", rates, "windows/s")]
 
 
+def _readers(repeats: int) -> list[BenchmarkRecord]:
+    """Frames per second of CPU time of every reader of a gated set, on its example (text files in the official layout)."""
+    from palmist.readers import READERS
+
+    records = []
+    for entry in READERS.values():
+        if entry.example is None:
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            root = entry.example(Path(folder) / "root")
+            frames = sum(len(recording) for recording in entry.read(root))
+            rates = frames / _measure([lambda read=entry.read, place=root: list(read(place))], repeats)[:, 0]  # type: ignore[misc]
+        records.append(_seconds(f"speed/readers/{entry.name}/frames_per_second", rates, "frames/s"))
+    return records
+
+
 CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "paper": lambda repeats: _futures("paper", repeats),
     "small": lambda repeats: _futures("small", repeats),
     "stream": _stream,
     "metrics": _metrics,
     "store": _store,
+    "readers": _readers,
 }
 
 
