@@ -78,9 +78,8 @@ def jobs() -> Iterator[Job]:
         yield _action(number)
     for person in _PEOPLE:
         yield _reach(person)
-    for number in (1, 2):
-        yield _action(number, "_no_context", **{"model.body_context": False})
-        yield _action(number, "_no_noise", **{"model.mid_level_noise": 0.0})
+    yield _action(2, "_no_context", **{"model.body_context": False})
+    yield _action(2, "_no_noise", **{"model.mid_level_noise": 0.0})
     only_words = Job(
         "p_fold1_words_only",
         "configs/ghtt/p_words_only.yaml",

@@ -364,21 +364,19 @@ def one_set() -> list[BenchmarkRecord]:
 
 
 def _without(what: str) -> list[BenchmarkRecord]:
-    records = []
-    for split, number in _WORD_SPLITS:
-        plan.train_missing({f"p_fold{number}", f"a_fold{number}_{what}"})
-        result = _read(f"a_fold{number}_{what}", _unseen("asl_words", number), "asl_words")
-        records += _recognition_records(f"asl_words/{split}/ghtt_{what}", [result], what)
-    return records
+    split, number = _WORD_SPLITS[1]  # the one with more test recordings
+    plan.train_missing({f"p_fold{number}", f"a_fold{number}_{what}"})
+    result = _read(f"a_fold{number}_{what}", _unseen("asl_words", number), "asl_words")
+    return _recognition_records(f"asl_words/{split}/ghtt_{what}", [result], what)
 
 
 def no_context() -> list[BenchmarkRecord]:
-    """Ablation: words without the body context."""
+    """Ablation: words of cross_signer_b without the body context (the pose vectors stay in the context)."""
     return _without("no_context")
 
 
 def no_noise() -> list[BenchmarkRecord]:
-    """Ablation: words without noise on the mid-levels."""
+    """Ablation: words of cross_signer_b without noise on the mid-levels."""
     return _without("no_noise")
 
 
