@@ -19,10 +19,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from palmist.augment import AugmentConfig, HandBatch, augment, make_unsigned
+from palmist.errors import InputError
 from palmist.models.ghtt_action_block import ABlockConfig, clip_context
 from palmist.models.ghtt_pose_block import PBlock, clip_features
 from palmist.pose_vector import encode, reset_first_motion
 from palmist.windows import PoseSequence, body_context
+
+CLIP_LENGTH = 16  # frames that crops and phases are counted in where there is no P-block
 
 __all__ = ["ActionDataset", "ActionGroup", "ClipTokens", "clip_tokens", "pad_sequences"]
 
@@ -34,6 +37,7 @@ class ClipTokens(NamedTuple):
     clips: Tensor
     context: Tensor | None
     context_known: Tensor | None
+    width: int  # of a mid-level alone, without the pooled tokens
 
 
 def pad_sequences(sequences: Sequence[PoseSequence], frames: int | None = None) -> HandBatch:
@@ -80,6 +84,7 @@ def clip_tokens(batch: HandBatch, space: str, block: PBlock, config: ABlockConfi
         clips,
         None if companion is None else companion.unflatten(0, (B, count)),
         None if companion_known is None else companion_known.unflatten(0, (B, count)),
+        block.config.width,
     )
 
 
@@ -118,7 +123,7 @@ class ActionDataset:
     def __init__(
         self,
         groups: Sequence[ActionGroup],
-        block: PBlock,
+        block: PBlock | None,
         use_augmentation: bool = True,
         whole_probability: float = 0.5,
         max_clips: int = 8,
@@ -126,6 +131,7 @@ class ActionDataset:
     ) -> None:
         self.config = config or ABlockConfig(body_context=True)
         self.groups, self.block, self.use_augmentation = list(groups), block, use_augmentation
+        self.clip_length = CLIP_LENGTH if block is None else block.config.clip_length
         self.whole_probability, self.max_clips = whole_probability, max_clips
         self.shares = torch.tensor([group.share for group in groups], dtype=torch.float64)
         self.rows = [group.row_weights() for group in groups]
@@ -153,6 +159,13 @@ class ActionDataset:
         if self.use_augmentation:
             hands = augment(hands, group.augment, generator, planar=group.space == "planar")
         hands, start = self._crop(hands, generator)
+        return self._finish(hands, start, label, group, generator)
+
+    def _finish(
+        self, hands: HandBatch, start: Tensor, label: Tensor, group: ActionGroup, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        if self.block is None:
+            raise InputError("this dataset has no P-block; clips need one")
         tokens = clip_tokens(hands, group.space, self.block, self.config)
         return self._split(tokens, start, label, group, generator)
 
@@ -160,7 +173,7 @@ class ActionDataset:
         """A random part: the whole recording, or from a random start in its first 40 % on; at most ``max_clips``."""
         B, frames = hands.frames.shape
         length = hands.frames.sum(1)
-        most = self.max_clips * self.block.config.clip_length
+        most = self.max_clips * self.clip_length
         latest = (0.4 * length).long()
         latest = torch.where(length > most, length - most, latest)
         start = (torch.rand(B, generator=generator) * (latest + 1)).long()
@@ -184,7 +197,7 @@ class ActionDataset:
         everything = torch.rand(B, generator=generator) < self.whole_probability
         observed = torch.where(everything, total, observed)
         order = torch.arange(N)
-        phase = start[:, None] // self.block.config.clip_length + order
+        phase = start[:, None] // self.clip_length + order
         ahead = (observed[:, None] + order).clamp_max(N - 1)
         future = (observed[:, None] + order) < total[:, None]
         most = max(1, int((total - observed).max()))
@@ -193,7 +206,7 @@ class ActionDataset:
             "mid_levels": tokens.mid_levels,
             "clips": order < observed[:, None],
             "phase": phase,
-            "future_mid_levels": tokens.mid_levels[rows, ahead][:, :most, : self.block.config.width],
+            "future_mid_levels": tokens.mid_levels[rows, ahead][:, :most, : tokens.width],
             "future_clips": future[:, :most],
             "future_phase": phase[rows, ahead][:, :most],
             "label": label,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -348,11 +349,19 @@ def _feature_task() -> Any:
     return FeatureTask()
 
 
+def _rival_task(kind: str) -> Any:
+    from palmist.rival_tasks import RivalTask
+
+    return RivalTask(kind)
+
+
 TASKS: dict[str, Callable[[], Any]] = {
     "ghtt_p": PoseTask,
     "ghtt_refine": RefineTask,
     "ghtt_a": ActionTask,
     "feature_network": _feature_task,
+    "htt": partial(_rival_task, "htt"),
+    "recognition_only": partial(_rival_task, "recognition_only"),
 }
 
 __all__ += ["GHTT", "labelled_parts", "load_p_block", "load_recordings"]

@@ -176,7 +176,7 @@ def test_action_batches_split_into_past_and_future(sequences: list) -> None:
     group = ActionGroup("words", pad_sequences(sequences), label, torch.ones(3, dtype=torch.bool), "image", unsigned_label=0)
     data = ActionDataset([group], tiny_block(), whole_probability=0.3)
     batch = data.batch(np.arange(40), torch.Generator().manual_seed(0))
-    observed, total = batch["clips"].sum(1), data.block.config.clip_length
+    observed, total = batch["clips"].sum(1), data.clip_length
     assert observed.min() >= 1
     assert batch["future_clips"].any()
     rows = torch.nonzero(batch["future_clips"][:, 0]).flatten()

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 
 from palmist import pose_vector
 from palmist.errors import InputError
-from palmist.global_batch import masked_mean
 from palmist.models.ghtt_pose_block import component_loss, free_entries, neutral_vector, trajectory_loss
+from palmist.models.label_table import LabelTable
 from palmist.models.layers import (
     Batch,
     Decoder,
@@ -112,18 +112,13 @@ class FlattenedVAE(nn.Module):
         with torch.no_grad():
             last.bias.copy_(neutral_vector())
             last.weight.mul_(0.01)
-        self.label_in = Linear(config.label_dim, W)
-        self.register_buffer("label_table", torch.zeros(len(config.labels), config.label_dim))
-        self.label_table: Tensor
+        self.labels = LabelTable(len(config.labels), config.label_dim, W, config.temperature)
         self.register_buffer("free", free_entries(), persistent=False)
         self.free: Tensor
 
     def set_labels(self, names: Sequence[str], features: Tensor) -> None:
         """Swap the label table: L names and their text features (L, label_dim); InputError for a wrong shape."""
-        expected = (len(names), self.config.label_dim)
-        if tuple(features.shape) != expected:
-            raise InputError(f"label features have shape {tuple(features.shape)}, expected {expected} for {len(names)} labels")
-        self.label_table = F.normalize(features.detach().to(self.label_in.weight), dim=-1)
+        self.labels.set_features(features, names)
         self.config = replace(self.config, labels=tuple(names))
 
     def encode(self, observed: Tensor, known: Tensor, frames: Tensor, first: Tensor | None = None) -> EncodedFrames:
@@ -166,17 +161,10 @@ class FlattenedVAE(nn.Module):
         content = sinusoidal_code(numbers, self.config.width).to(latent.dtype)
         return self.head(self.decoder(numbers.shape[1], memory, visible, content, future_frames)) * self.free
 
-    def similarities(self, latent: Tensor) -> Tensor:
-        """Cosine between (B, D) and every projected label -> (B, L)."""
-        return F.normalize(latent, dim=-1) @ F.normalize(self.label_in(self.label_table), dim=-1).T
-
     @torch.no_grad()
     def recognise(self, observed: Tensor, known: Tensor, frames: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Label probabilities (B, L) of whole actions, among `candidates` ((L,) or (B, L) bool)."""
-        scores = self.similarities(self.encode(observed, known, frames).mean) / self.config.temperature
-        if candidates is not None:
-            scores = scores.masked_fill(~candidates, float("-inf"))
-        return scores.softmax(-1)
+        return self.labels.scores(self.encode(observed, known, frames).mean, candidates).softmax(-1)
 
     @torch.no_grad()
     def predict(
@@ -232,24 +220,9 @@ class FlattenedVAE(nn.Module):
             "trajectory": trajectory_loss(predicted, batch["future"], known, batch["future_axes"]),
             "kl": kl_divergence(code.mean.float(), code.log_variance.float()),
         }
-        distance, contrast, accuracy = self._action_loss(latent.float(), batch["label"], batch.get("candidates"))
+        distance, contrast, accuracy = self.labels.loss(latent, batch["label"], batch.get("candidates"))
         total = config.component_weight * (parts["observed"] + parts["future"])
         total = total + config.trajectory_weight * parts["trajectory"] + config.kl_weight * parts["kl"]
         total = total + config.action_weight * (distance + contrast)
         parts |= {"distance": distance, "contrast": contrast, "accuracy": accuracy}
         return total, {name: value.detach() for name, value in parts.items()}
-
-    def _action_loss(self, latent: Tensor, label: Tensor, candidates: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        if not self.config.labels:
-            zero = latent.sum() * 0
-            return zero, zero, zero
-        labelled, index = label >= 0, label.clamp_min(0)
-        target = self.label_in(self.label_table)[index].float()
-        scores = self.similarities(latent).float() / self.config.temperature
-        if candidates is not None:
-            scores = scores.masked_fill(~candidates, float("-inf"))
-        distance = masked_mean((latent - target).abs(), labelled.unsqueeze(-1))
-        entropy = -scores.log_softmax(-1).gather(1, index.unsqueeze(1)).squeeze(1)
-        entropy = torch.where(labelled, entropy, torch.zeros_like(entropy))
-        hit = masked_mean((scores.argmax(-1) == label).to(latent.dtype), labelled)
-        return distance, masked_mean(entropy, labelled), hit

@@ -1,0 +1,166 @@
+"""HTT in its pose-input form: refines hand poses in short windows and names the action over all of them.
+
+Paper: "Hierarchical Temporal Transformer for 3D Hand Pose Estimation and Action Recognition from Egocentric RGB Videos"
+(arXiv 2209.09484). The pose-input form stands in G-HTT's comparison (arXiv 2311.17366).
+
+In reading order: frames to tokens, P (two layers over windows of 16 frames: refined poses), A (two layers over all frames'
+tokens and an action token: the action). A sequence longer than 128 tokens is read window by window, class probabilities
+added.
+
+Numbered deviations, and why:
+
+1. There are no images: a frame is its 126 local joint numbers with flags that say which are known, or, with
+   `motion_input`, all 153 numbers of the pose vector (open recordings tell actions apart by motion too).
+2. The classifiers are distances and contrasts to text features, as in G-HTT's code for this rival.
+3. No object is named in open recordings, so the object branch is left out.
+
+Letters: B batch, T frames (tokens), D width, L labels. Masks are True where known or valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from palmist.errors import InputError
+from palmist.global_batch import masked_mean
+from palmist.models.label_table import LabelTable
+from palmist.models.layers import Batch, EncoderLayer, Linear, Parts, sinusoidal_code
+from palmist.pose_vector import DIM
+
+JOINTS = 126
+
+
+@dataclass(frozen=True)
+class HTTConfig:
+    """Sizes; the defaults are the paper's. `window`: frames of a P window, `max_tokens`: of an A window."""
+
+    pose_layers: int = 2
+    action_layers: int = 2
+    width: int = 512
+    heads: int = 8
+    feedforward: int = 2048
+    window: int = 16
+    max_tokens: int = 128
+    rate: float = 15.0
+    label_dim: int = 512
+    labels: tuple[str, ...] = ()
+    motion_input: bool = False
+    temperature: float = 0.07
+    pose_weight: float = 1.0
+    action_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(self.labels))
+        if self.max_tokens % self.window:
+            raise InputError(f"max_tokens is {self.max_tokens}; expected a multiple of the window of {self.window} frames")
+
+
+PRESETS: dict[str, HTTConfig] = {
+    "paper": HTTConfig(),
+    "small": HTTConfig(pose_layers=4, action_layers=4, width=128, heads=4, feedforward=512, label_dim=384, motion_input=True),
+}
+
+
+class HTTOutput(NamedTuple):
+    """refined (B, T, 126) local joints in hand sizes; action (B, D)."""
+
+    refined: Tensor
+    action: Tensor
+
+
+class HTT(nn.Module):
+    """Pose sequences to refined poses and the action.
+
+    Example:
+        >>> model = HTT(HTTConfig(width=32, heads=2, feedforward=64))
+        >>> frames = torch.zeros(2, 40, 153)
+        >>> model(frames, torch.ones_like(frames, dtype=torch.bool), torch.ones(2, 40, dtype=torch.bool)).action.shape
+        torch.Size([2, 32])
+    """
+
+    def __init__(self, config: HTTConfig) -> None:
+        super().__init__()
+        self.config = config
+        W = config.width
+        self.enter = Linear(2 * (DIM if config.motion_input else JOINTS), W)
+        self.pose_layers = nn.ModuleList(EncoderLayer(W, config.heads, config.feedforward) for _ in range(config.pose_layers))
+        self.pose_norm = nn.LayerNorm(W)
+        self.pose_head = nn.Sequential(Linear(W, W), nn.ReLU(), Linear(W, W), nn.ReLU(), Linear(W, JOINTS))
+        self.pose_code = Linear(JOINTS, W)
+        self.join = Linear(2 * W, W)
+        self.action_token = nn.Parameter(torch.randn(W))
+        self.action_layers = nn.ModuleList(
+            EncoderLayer(W, config.heads, config.feedforward) for _ in range(config.action_layers)
+        )
+        self.action_norm = nn.LayerNorm(W)
+        self.labels = LabelTable(len(config.labels), config.label_dim, W, config.temperature)
+
+    def set_labels(self, names: Sequence[str], features: Tensor) -> None:
+        """Swap the label table: L names and their text features (L, label_dim); InputError for a wrong shape."""
+        self.labels.set_features(features, names)
+        self.config = replace(self.config, labels=tuple(names))
+
+    def forward(self, frames: Tensor, known: Tensor, mask: Tensor) -> HTTOutput:
+        """frames, known (B, T, 153) pose vectors, mask (B, T) bool, padding at the end; T at most `max_tokens`."""
+        B, T = mask.shape
+        if self.config.max_tokens < T:
+            raise InputError(f"{T} frames are too many for one window; expected up to {self.config.max_tokens}, use recognise")
+        part = slice(0, DIM if self.config.motion_input else JOINTS)
+        seen = (known & mask.unsqueeze(-1))[..., part]
+        given = torch.where(seen, frames[..., part], torch.zeros_like(frames[..., part]))
+        tokens = self.enter(torch.cat((given, seen.to(given.dtype)), dim=-1))  # (B, T, D)
+        tokens = self._windows(tokens, mask)
+        refined = self.pose_head(tokens)
+        tokens = self.join(torch.cat((tokens, self.pose_code(refined)), dim=-1))
+        tokens = torch.cat((self.action_token.to(tokens.dtype).expand(B, 1, -1), tokens), dim=1)
+        position = sinusoidal_code(torch.arange(1 + T, device=mask.device), tokens.shape[-1]).to(tokens.dtype)
+        visible = F.pad(mask, (1, 0), value=True)
+        for layer in self.action_layers:
+            tokens = layer(tokens, position, visible)
+        return HTTOutput(refined, self.action_norm(tokens[:, 0]))
+
+    def _windows(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """P: every window of frames by itself, (B, T, D) -> (B, T, D)."""
+        B, T = mask.shape
+        size = self.config.window
+        pad = -T % size
+        cut = F.pad(tokens, (0, 0, 0, pad)).unflatten(1, (-1, size)).flatten(0, 1)
+        visible = F.pad(mask, (0, pad)).unflatten(1, (-1, size)).flatten(0, 1)
+        visible = visible | ~visible.any(-1, keepdim=True)  # a window of padding alone is computed and never read
+        position = sinusoidal_code(torch.arange(size, device=mask.device), tokens.shape[-1]).to(tokens.dtype)
+        for layer in self.pose_layers:
+            cut = layer(cut, position, visible)
+        return self.pose_norm(cut).unflatten(0, (B, -1)).flatten(1, 2)[:, :T]
+
+    @torch.no_grad()
+    def recognise(self, frames: Tensor, known: Tensor, mask: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """Label probabilities (B, L): those of all windows of `max_tokens` frames, added and divided by their sum."""
+        total: Tensor | None = None
+        for start in range(0, mask.shape[1], self.config.max_tokens):
+            part = slice(start, start + self.config.max_tokens)
+            share = self.labels.scores(self(frames[:, part], known[:, part], mask[:, part]).action, candidates).softmax(-1)
+            share = share * mask[:, part].any(1, keepdim=True)
+            total = share if total is None else total + share
+        if total is None:
+            raise InputError("there are no frames to recognise; give at least one")
+        return total / total.sum(1, keepdim=True).clamp_min(1e-9)
+
+    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Parts]:
+        """L1 of the refined joints against the clean ones, and the action's distance and contrast; nothing is random.
+
+        Args:
+            batch: frames (noisy), frames_clean, known (B, T, 153), mask (B, T), label (B,), optional candidates.
+        """
+        out = self(batch["frames"], batch["known"], batch["mask"])
+        seen = (batch["known"] & batch["mask"].unsqueeze(-1))[..., :JOINTS]
+        pose = masked_mean((out.refined - batch["frames_clean"][..., :JOINTS]).abs(), seen)
+        distance, contrast, accuracy = self.labels.loss(out.action, batch["label"], batch.get("candidates"))
+        total = self.config.pose_weight * pose + self.config.action_weight * (distance + contrast)
+        parts = {"pose": pose, "distance": distance, "contrast": contrast, "accuracy": accuracy}
+        return total, {name: value.detach() for name, value in parts.items()}

@@ -1,0 +1,68 @@
+"""Actions as text features: a bottleneck is named by the cosine to each projected label (G-HTT, Eq. 4 and 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from palmist.errors import InputError
+from palmist.global_batch import masked_mean
+from palmist.models.layers import Linear
+
+
+class LabelTable(nn.Module):
+    """L labels' text features (L, label_dim), projected to the network's width D.
+
+    Example:
+        >>> table = LabelTable(2, 8, 32)
+        >>> table.set_features(torch.randn(2, 8))
+        >>> table.similarities(torch.randn(5, 32)).shape
+        torch.Size([5, 2])
+    """
+
+    def __init__(self, labels: int, label_dim: int, width: int, temperature: float = 0.07) -> None:
+        super().__init__()
+        self.temperature = temperature
+        self.project = Linear(label_dim, width)
+        nn.init.xavier_uniform_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+        self.register_buffer("features", torch.zeros(labels, label_dim))
+        self.features: Tensor
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def set_features(self, features: Tensor, names: Sequence[str] | None = None) -> None:
+        """Text features (L, label_dim), one per label, normalised to length 1 here; InputError for a wrong shape."""
+        expected = (len(self) if names is None else len(names), self.features.shape[1])
+        if tuple(features.shape) != expected:
+            raise InputError(
+                f"label features have shape {tuple(features.shape)}, expected {expected}; "
+                "encode each label once with the text encoder of this network"
+            )
+        self.features = F.normalize(features.detach().to(self.project.weight), dim=-1)
+
+    def similarities(self, latent: Tensor) -> Tensor:
+        """Cosine between (B, D) and every projected label -> (B, L)."""
+        return F.normalize(latent, dim=-1) @ F.normalize(self.project(self.features), dim=-1).T
+
+    def scores(self, latent: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """Similarities over the temperature (B, L); minus infinity outside `candidates` ((L,) or (B, L) bool)."""
+        scores = self.similarities(latent).float() / self.temperature
+        return scores if candidates is None else scores.masked_fill(~candidates, float("-inf"))
+
+    def loss(self, latent: Tensor, label: Tensor, candidates: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """L1 distance to the true label's projection, cross-entropy of the scores, and accuracy; label -1 does not count."""
+        if not len(self):
+            zero = latent.sum() * 0
+            return zero, zero, zero
+        labelled, index = label >= 0, label.clamp_min(0)
+        distance = masked_mean((latent - self.project(self.features)[index]).abs().float(), labelled.unsqueeze(-1))
+        scores = self.scores(latent, candidates)
+        entropy = -scores.log_softmax(-1).gather(1, index.unsqueeze(1)).squeeze(1)
+        entropy = torch.where(labelled, entropy, torch.zeros_like(entropy))
+        hit = masked_mean((scores.argmax(-1) == label).to(latent.dtype), labelled)
+        return distance, masked_mean(entropy, labelled), hit
