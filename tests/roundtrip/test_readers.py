@@ -187,7 +187,7 @@ def copy_of(h2o: Path, tmp_path: Path, subject: str) -> Path:
     root = tmp_path / "r"
     root.mkdir()
     shutil.copytree(h2o / "action_labels", root / "action_labels")
-    unread = shutil.ignore_patterns("cam0", "hand_pose_MANO", "obj_pose_RT", "verb_label")
+    unread = shutil.ignore_patterns("cam[0-3]", "hand_pose_MANO", "obj_pose_RT", "verb_label")
     shutil.copytree(h2o / subject, root / subject, ignore=unread)
     return root
 

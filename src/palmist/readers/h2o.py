@@ -27,6 +27,8 @@ from palmist.recording import ActionSegment, Recording
 RATE = 30.0
 SOURCE = "H2O: 2 Hands Manipulating Objects (taeinkwon.com/projects/h2o)"
 SPLITS = ("train", "val", "test")
+#: cam0 to cam3 stand still, cam4 is on the head.
+CAMERAS = (0, 1, 2, 3, 4)
 OBJECTS = ("", "book", "espresso", "lotion", "spray", "milk", "cocoa", "chips", "cappuccino")
 
 _ACTION_TABLE: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -73,16 +75,22 @@ def read_h2o(
     seconds, in provenance["unlabelled_segments"]. A frame whose file is missing, or in world frame its camera pose,
     has no valid hand. Subjects that were not downloaded are left out with a warning.
 
-    mano, object_poses: pass the files' numbers through, as provenance["mano"] and provenance["object_pose"], {frame:
-    numbers} in the camera frame and in the files' own order and unit: 124 numbers (the README's 59 a hand is a slip, they
-    are 62), and class and 21 x 3 points (centre, corners, edge midpoints) or class and 4 x 4 matrix. No MANO model is used.
+    mano, object_poses: pass the files' numbers through in provenance, {frame: numbers} in the camera frame and in the
+    files' own order and unit. "mano": 124 numbers (the README's 59 a hand is a slip, they are 62); no MANO model is used.
+    "object_pose": class and 21 x 3 points (centre, corners, edge midpoints); "object_pose_RT": class and 4 x 4 matrix;
+    each where its folder is there, at least one must be.
 
-    Raises InputError when a split file, a sequence, or a needed folder is missing, or when a file does not hold the
-    numbers it should.
+    Raises InputError when a split file, a sequence, or a needed folder is missing, when a file does not hold the numbers
+    it should, or when a segment ends after the last frame that is there (a half-finished download).
     """
     root = Path(root)
     if frame not in ("world", "camera"):
         raise InputError(f"frame is {frame!r}; expected 'world' or 'camera'")
+    if camera not in CAMERAS:
+        raise InputError(f"camera is {camera!r}; expected 0 to 3 (fixed) or 4 (head-mounted)")
+    unknown = [split for split in splits if split not in SPLITS]
+    if unknown:
+        raise InputError(f"splits names {', '.join(unknown)}; expected some of {', '.join(SPLITS)}")
     folder = _labels_folder(root)
     absent: set[str] = set()
     found = 0
@@ -161,6 +169,12 @@ def _read_sequence(
     hands = _numbered(folder, "hand_pose", 128, needed=True)
     poses = _numbered(folder, "cam_pose", 16, needed=frame == "world")
     frames = max([*hands, *poses]) + 1
+    last = max(line.end for line in lines)
+    if last > frames:  # holds whether the end frame is meant to belong to the segment or not
+        raise InputError(
+            f"{folder} holds frames up to {frames - 1}, but the split file names a segment up to frame {last}; "
+            "the download may be cut off, unpack the subject's archive again"
+        )
     table = np.zeros((frames, 2, 64), np.float64)
     for index, numbers in hands.items():
         table[index] = numbers.reshape(2, 64)
@@ -208,12 +222,11 @@ def _with_numbers(root: Path, recording: Recording, sequence: str, camera: int, 
         files = _numbered(folder, "hand_pose_MANO", 124, needed=True)
         provenance["mano"] = {str(frame): numbers.tolist() for frame, numbers in files.items()}
     if object_poses:
-        for name, count in (("obj_pose", 64), ("obj_pose_RT", 17)):
+        for name, key, count in (("obj_pose", "object_pose", 64), ("obj_pose_RT", "object_pose_RT", 17)):
             files = _numbered(folder, name, count, needed=False)
             if files:
-                provenance["object_pose"] = {str(frame): numbers.tolist() for frame, numbers in files.items()}
-                break
-        else:
+                provenance[key] = {str(frame): numbers.tolist() for frame, numbers in files.items()}
+        if not {"object_pose", "object_pose_RT"} & provenance.keys():
             raise InputError(f"{folder} has neither obj_pose nor obj_pose_RT; expected one of them for object_poses=true")
     return recording.replace(provenance=provenance)
 

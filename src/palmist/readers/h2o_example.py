@@ -1,7 +1,7 @@
 """A tiny made-up data set in H2O's exact layout, for tests and for trying `palmist prepare h2o` without registration.
 
-Four subjects, one short sequence each, two cameras that see the same scene: a fixed one (cam0) and a moving one (cam4).
-The hands are smooth synthetic motion, no recording of anybody.
+Four subjects, one short sequence each, five cameras that see the same scene: four fixed ones and a moving one (cam4).
+The hands are smooth synthetic motion, no recording of anybody; MANO files count their numbers, so that a shift shows.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.readers.h2o import ACTIONS, OBJECTS, RATE
+from palmist.readers.h2o import ACTIONS, CAMERAS, OBJECTS, RATE
 
 FRAMES = 48
 INTRINSICS = (636.66, 636.25, 635.28, 366.87, 1280, 720)
@@ -37,7 +37,7 @@ def write_h2o_example(root: str | Path, test_labels: bool = False, seed: int = 0
     rows: dict[str, list[str]] = {"train": [], "val": [], "test": []}
     for split, sequence, segments in SEQUENCES:
         world = _hands(generator)
-        for camera in (0, 4):
+        for camera in CAMERAS:
             _write_camera(root / sequence / f"cam{camera}", world, camera == 4, segments, generator, split != "test")
         for action, start, end in segments:
             cells = [len(rows[split]) + 1, sequence, action, start, end, 0, FRAMES - 1]
@@ -107,12 +107,15 @@ def _write_camera(
         noun = ACTIONS[(action or segments[0][0]) - 1][1]
         object_class = OBJECTS.index(noun)
         point = seen[t].mean((0, 1))
+        matrix = np.eye(4)
+        matrix[:3, 3] = point
+        mano = np.concatenate([np.r_[1.0, 100 * hand + np.arange(1, 62) + t / 1000] for hand in (0, 1)])
         rows = {
             "hand_pose": np.concatenate([np.r_[1.0, seen[t, hand].ravel()] for hand in (0, 1)]),
-            "hand_pose_MANO": np.zeros(124),
+            "hand_pose_MANO": mano,
             "cam_pose": pose[t].ravel(),
             "obj_pose": np.r_[object_class, np.tile(point, 21)],
-            "obj_pose_RT": np.r_[object_class, np.eye(4).ravel()],
+            "obj_pose_RT": np.r_[object_class, matrix.ravel()],
             "action_label": np.array([action]),
             "verb_label": np.array([verbs.index(ACTIONS[action - 1][0]) + 1 if action else 0]),
         }
