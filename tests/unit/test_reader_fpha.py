@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from palmist.cli import app
 from palmist.errors import InputError
 from palmist.readers.example_motion import example_hands
 from palmist.readers.fpha import CAMERA_ROTATION, CAMERA_TRANSLATION, read_fpha, read_subject_info
@@ -118,3 +120,107 @@ def test_without_the_split_file_there_is_a_warning_and_no_split(root: Path) -> N
     (root / "data_split_action_recognition.txt").unlink()
     with pytest.warns(UserWarning, match="no split"):
         assert read(root)[FIRST].split is None
+
+
+POSES = "Hand_pose_annotation_v1"
+
+
+def change_lines(file: Path, change: object) -> None:
+    file.write_text("\n".join(change(file.read_text().splitlines())) + "\n")  # type: ignore[operator]
+
+
+def test_one_line_by_hand(root: Path) -> None:
+    """Source joint i at (i, 10 i, 300) mm: thumb tip is source 8, little finger's base source 5."""
+    points = " ".join(f"{i} {10 * i} 300" for i in range(21))
+    change_lines(root / POSES / FIRST / "skeleton.txt", lambda lines: ["0000 " + points, *lines[1:]])
+    hand = read(root)[FIRST].joints[0, 1]
+    np.testing.assert_allclose(hand[4], [0.008, 0.080, 0.3], atol=1e-7)
+    np.testing.assert_allclose(hand[17], [0.005, 0.050, 0.3], atol=1e-7)
+    np.testing.assert_allclose(hand[12], [0.014, 0.140, 0.3], atol=1e-7)
+
+
+def test_a_world_point_in_the_camera_by_hand(root: Path) -> None:
+    """World (0, 0, 1000) mm: third column of R times 1000 plus t = (26.68256, -1.51846, 1003.89777) mm."""
+    file = root / POSES / FIRST / "skeleton.txt"
+
+    def put(lines: list[str]) -> list[str]:
+        words = lines[0].split()
+        words[1:4] = ["0", "0", "1000"]
+        return [" ".join(words), *lines[1:]]
+
+    change_lines(file, put)
+    wrist = read(root, frame="camera")[FIRST].joints[0, 1, 0]
+    np.testing.assert_allclose(wrist, [0.02668256, -0.00151846, 1.00389777], atol=1e-6)
+
+
+def test_the_newer_folder_name_is_read_too(root: Path) -> None:
+    (root / POSES).rename(root / f"{POSES}_1")
+    assert set(read(root)) == {FIRST, "Subject_2/open_juice_bottle/1", "Subject_3/pour_milk/2"}
+
+
+def test_lines_out_of_order_are_sorted_and_the_first_frame_is_time_zero(root: Path) -> None:
+    before = read(root)[FIRST]
+    change_lines(root / POSES / FIRST / "skeleton.txt", lambda lines: list(reversed(lines[10:])))
+    after = read(root)[FIRST]
+    np.testing.assert_array_equal(after.joints, before.joints[10:])
+    assert after.time[0] == 0.0
+
+
+def test_a_hand_of_zeros_is_not_valid(root: Path) -> None:
+    change_lines(root / POSES / FIRST / "skeleton.txt", lambda lines: ["0000 " + "0 " * 63, *lines[1:]])
+    assert read(root)[FIRST].valid[:2, 1].tolist() == [False, True]
+
+
+def test_listed_sequences_without_poses_are_counted_in_a_warning(root: Path) -> None:
+    shutil.rmtree(root / POSES / "Subject_3")
+    with pytest.warns(UserWarning, match=r"1 listed sequences have no poses, such as Subject_3/pour_milk/2"):
+        assert len(read(root)) == 2
+
+
+def repeat(root: Path) -> None:
+    change_lines(root / POSES / FIRST / "skeleton.txt", lambda lines: [*lines, lines[6]])
+
+
+def metres(root: Path) -> None:
+    def scale(lines: list[str]) -> list[str]:
+        return [" ".join([w[0], *(f"{float(x) / 1000:.7f}" for x in w[1:])]) for w in map(str.split, lines)]
+
+    change_lines(root / POSES / FIRST / "skeleton.txt", scale)
+
+
+def halve_frame_number(root: Path) -> None:
+    change_lines(root / POSES / FIRST / "skeleton.txt", lambda lines: ["0.5" + lines[0][4:], *lines[1:]])
+
+
+def cut_objects(root: Path) -> None:
+    file = root / "Object_6D_pose_annotation_v1" / WITH_OBJECT / "object_pose.txt"
+    file.write_text(file.read_text()[:-12])
+
+
+def drop_test_block(root: Path) -> None:
+    change_lines(root / "data_split_action_recognition.txt", lambda lines: lines[: [x[:4] for x in lines].index("Test")])
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (repeat, "frame 6 stands there twice; expected each frame once"),
+        (metres, "from the wrist, expected about 90 millimetres; multiply metres by 1000"),
+        (halve_frame_number, "frame number 0.5; expected a whole number"),
+        (cut_objects, "object_pose.txt, line 3: found .* numbers, expected 17"),
+        (drop_test_block, "expected some under 'Training' and some under 'Test'"),
+    ],
+)
+def test_damage_ends_the_command_with_code_2_and_one_sentence(root: Path, tmp_path: Path, damage: object, says: str) -> None:
+    damage(root)  # type: ignore[operator]
+    with pytest.raises(InputError, match=says):
+        read(root)
+    result = CliRunner().invoke(app, ["prepare", "fpha", "--root", str(root), "--out", str(tmp_path / "store")])
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("options", [{"split": "val"}, {"frame": "image"}])
+def test_options_that_do_not_exist_are_refused(root: Path, options: dict[str, str]) -> None:
+    with pytest.raises(InputError, match="expected '"):
+        read(root, **options)

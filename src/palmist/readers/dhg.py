@@ -100,6 +100,10 @@ def _files(root: Path, name: str) -> list[tuple[Key, Path]]:
             gesture, finger, subject, essai = (int(number) for number in match.groups())
             found.append(((gesture, finger, subject, essai), file))
     if not found:
+        other = "skeletons_world.txt" if name == "skeleton_world.txt" else "skeleton_world.txt"
+        if any(root.glob(f"gesture_*/finger_*/subject_*/essai_*/{other}")):
+            right = "shrec17" if other == "skeletons_world.txt" else "dhg"
+            raise InputError(f"{root} holds {other} files, expected {name}; it is another set, run palmist prepare {right}")
         raise InputError(f"{root} holds no gesture_1/finger_1/subject_1/essai_1/{name}; expected one in each folder")
     return sorted(found)
 
@@ -140,8 +144,9 @@ def _read(file: Path, key: Key, name: str, classes: int, span: tuple[int, int] |
     valid[:, 1] = np.any(points != 0, axis=(1, 2))
     label = GESTURES[gesture - 1] + (f" with {FINGERS[finger - 1]}" if classes == 28 else "")
     first, last = span if span is not None else (0, len(points) - 1)
-    last = min(last, len(points) - 1)
-    if not 0 <= first <= last:
+    if last == len(points):  # an end that does not belong to the gesture: which it is, is unverified on the real list
+        last -= 1
+    if not 0 <= first <= last < len(points):
         raise InputError(f"{file} holds {len(points)} frames, but its gesture runs from {first} to {last}; it may be cut off")
     return Recording(
         joints=joints,

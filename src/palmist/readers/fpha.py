@@ -36,6 +36,8 @@ CAMERA_ROTATION = (
 )
 CAMERA_TRANSLATION = (25.7, 1.22, 3.902)
 INTRINSICS, WIDTH, HEIGHT = (1395.749023, 1395.749268, 935.732544, 540.68103), 1920, 1080
+#: Millimetres from wrist to middle knuckle; less is no hand in this unit.
+SMALLEST_PALM = 5.0
 #: The people that the pose protocol trains on; the others test.
 CROSS_SUBJECT_TRAINING = ("Subject_1", "Subject_3", "Subject_4")
 
@@ -115,11 +117,16 @@ def read_subject_info(file: Path) -> dict[tuple[str, int], int]:
 
 def _read_sequence(root: Path, file: Path, sequence: str, split: str | None, frame: str) -> Recording:
     table = _table(file, 64)
-    numbers = table[:, 0].astype(int)
+    numbers = _frame_numbers(table, file)
     order = np.argsort(numbers, kind="stable")
     numbers, points = numbers[order], table[order, 1:].reshape(-1, 1, 21, 3)
     if len(numbers) > 1 and (np.diff(numbers) <= 0).any():
         raise InputError(f"{file}: frame {numbers[1:][np.diff(numbers) <= 0][0]} stands there twice; expected each frame once")
+    size = float(np.median(np.linalg.norm(points[:, 0, 3] - points[:, 0, 0], axis=-1)))
+    if 0 < size < SMALLEST_PALM:
+        raise InputError(
+            f"{file}: the middle knuckle is {size:.3g} from the wrist, expected about 90 millimetres; multiply metres by 1000"
+        )
     count = int(numbers[-1] - numbers[0]) + 1
     if frame == "camera":
         points = points @ np.array(CAMERA_ROTATION).T + np.array(CAMERA_TRANSLATION)
@@ -161,11 +168,20 @@ def _object_poses(file: Path) -> list[list[object]]:
     """[frame, 4 x 4 matrix in metres] of each line; the file writes matrices column by column, millimetres."""
     table = _table(file, 17)
     poses: list[list[object]] = []
-    for row in table:
+    for number, row in zip(_frame_numbers(table, file), table, strict=True):
         matrix = row[1:].reshape(4, 4).T.copy()
         matrix[:3, 3] /= 1000.0
-        poses.append([int(row[0]), matrix.tolist()])
+        poses.append([int(number), matrix.tolist()])
     return poses
+
+
+def _frame_numbers(table: np.ndarray, file: Path) -> np.ndarray:
+    """The first column as whole numbers from 0, (rows,)."""
+    column = table[:, 0]
+    bad = ~(np.isfinite(column) & (column >= 0) & (column == np.round(column)))
+    if bad.any():
+        raise InputError(f"{file}: frame number {column[bad][0]:g}; expected a whole number first in each line")
+    return column.astype(int)
 
 
 def _table(file: Path, columns: int) -> np.ndarray:

@@ -86,7 +86,14 @@ def read_ipn_hand(root: str | Path) -> list[LabelledVideo]:
                     f"{file}, line {number}: frames {start} to {end} are not {frames}; expected both ends to count, from 1"
                 )
             segment = ActionSegment((start - 1) / IPN_RATE, end / IPN_RATE, IPN_LABELS[code])
-            found.setdefault(video, (split, {}))[1][start, end] = segment
+            known_split, segments = found.setdefault(video, (split, {}))
+            if split not in (None, known_split):
+                raise InputError(f"{file}, line {number}: {video} stands in the {known_split} list too; expected it in one")
+            if segments.setdefault((start, end), segment) != segment:
+                raise InputError(
+                    f"{file}, line {number}: {video}, frames {start} to {end}, is '{segment.label}' here and "
+                    f"'{segments[start, end].label}' before; expected one label"
+                )
     return [
         LabelledVideo(video, tuple(segments[key] for key in sorted(segments)), split)
         for video, (split, segments) in sorted(found.items())
