@@ -63,18 +63,15 @@ PREDICTION = (
     ("asl_words A: P-block trained on all sets, best of 20", "asl_words/cross_signer_a/ghtt_p_all_sets/ade_k20", ""),
     ("asl_words A: P-block trained on asl_words only, best of 20", "asl_words/cross_signer_a/ghtt_p_words_only/ade_k20", ""),
 )
+_REACH = "reach_to_grasp/leave_people_out"
 FUTURES = (
     *(
-        (f"{text}, {flow.upper()[0]}.{flow[1]}", f"reach_to_grasp/leave_people_out/ghtt_{flow}/{metric}", "")
+        (f"{text}, {named}", f"{_REACH}/ghtt_{flow}/{metric}", "")
         for metric, text in (("fid", "FID"), ("apd_left", "APD left hand"), ("apd_right", "APD right hand"))
-        for flow in ("pa", "pb")
+        for flow, named in (("pa", "P.a"), ("pb", "P.b"), ("pb_given", "P.b, first future clip given"))
     ),
     *(
-        (
-            f"mean error of P.b's futures in {kind}, change",
-            f"reach_to_grasp/leave_people_out/ghtt_pb_{kind}/ade_change",
-            "< 0.01",
-        )
+        (f"mean error of P.b's futures in {kind}, change", f"{_REACH}/ghtt_pb_{kind}/ade_change", "< 0.01")
         for kind in ("bfloat16", "int8")
     ),
 )
