@@ -24,10 +24,12 @@ RECOGNITION = (
     ("— our own linear model, A", "asl_words/cross_signer_a/linear/accuracy", ""),
     ("— our own linear model, B", "asl_words/cross_signer_b/linear/accuracy", ""),
     ("words, unseen signers (B: S2 → S1+S3)", "asl_words/cross_signer_b/ghtt/accuracy", "linear 0.798; target 0.90"),
-    ("— A without body context", "asl_words/cross_signer_a/ghtt_no_context/accuracy", ""),
     ("— B without body context", "asl_words/cross_signer_b/ghtt_no_context/accuracy", ""),
-    ("— A without noise on mid-levels", "asl_words/cross_signer_a/ghtt_no_noise/accuracy", ""),
     ("— B without noise on mid-levels", "asl_words/cross_signer_b/ghtt_no_noise/accuracy", ""),
+    ("— A by a transformer that only recognises", "asl_words/cross_signer_a/recognition_only/accuracy", ""),
+    ("— B by a transformer that only recognises", "asl_words/cross_signer_b/recognition_only/accuracy", ""),
+    ("— A by HTT, pose input", "asl_words/cross_signer_a/htt/accuracy", ""),
+    ("— B by HTT, pose input", "asl_words/cross_signer_b/htt/accuracy", ""),
     ("letters, signer S1 left out", "asl_letters/leave_out_s1/ghtt/accuracy", "linear 0.609"),
     ("letters, signer S2 left out", "asl_letters/leave_out_s2/ghtt/accuracy", "linear 0.663"),
     ("letters, signer S3 left out", "asl_letters/leave_out_s3/ghtt/accuracy", "linear 0.752"),
@@ -38,6 +40,8 @@ REFINEMENT = tuple(
     for name, split in SETS
     for row in (
         (f"{name}: refined / noisy error, palm frame", f"{name}/{split}/ghtt/refine_error_ratio", "target ≤ 0.7"),
+        (f"{name}: the best Gaussian smoothing", f"{name}/{split}/gaussian_smoothing/refine_error_ratio", ""),
+        (f"{name}: G-HTT's common head, without refiner", f"{name}/{split}/ghtt_common_head/refine_error_ratio", ""),
         (f"{name}: refined / noisy error, wrists aligned", f"{name}/{split}/ghtt/refine_error_ratio_wrist_aligned", ""),
         (f"{name}: shift of clean input, hand sizes", f"{name}/{split}/ghtt/refine_clean_shift", "target ≤ 0.02"),
     )
@@ -50,16 +54,26 @@ PREDICTION = (
             (f"{name}: last pose repeated", f"{name}/{split}/last_pose/ade", ""),
             (f"{name}: constant velocity", f"{name}/{split}/constant_velocity/ade", ""),
             (f"{name}: G-HTT, deterministic", f"{name}/{split}/ghtt/ade", "below last pose"),
+            (f"{name}: G-HTT, deterministic, drawn toward the last pose", f"{name}/{split}/ghtt_damped/ade", "below last pose"),
             (f"{name}: G-HTT, best of 20", f"{name}/{split}/ghtt/ade_k20", "below last pose"),
         )
     ),
     ("asl_words A: P-block trained on all sets, deterministic", "asl_words/cross_signer_a/ghtt_p_all_sets/ade", ""),
     ("asl_words A: P-block trained on asl_words only", "asl_words/cross_signer_a/ghtt_p_words_only/ade", ""),
+    ("asl_words A: P-block trained on all sets, best of 20", "asl_words/cross_signer_a/ghtt_p_all_sets/ade_k20", ""),
+    ("asl_words A: P-block trained on asl_words only, best of 20", "asl_words/cross_signer_a/ghtt_p_words_only/ade_k20", ""),
 )
-FUTURES = tuple(
-    (f"{text}, {flow.upper()[0]}.{flow[1]}", f"reach_to_grasp/leave_people_out/ghtt_{flow}/{metric}", "")
-    for metric, text in (("fid", "FID"), ("apd_left", "APD left hand"), ("apd_right", "APD right hand"))
-    for flow in ("pa", "pb")
+_REACH = "reach_to_grasp/leave_people_out"
+FUTURES = (
+    *(
+        (f"{text}, {named}", f"{_REACH}/ghtt_{flow}/{metric}", "")
+        for metric, text in (("fid", "FID"), ("apd_left", "APD left hand"), ("apd_right", "APD right hand"))
+        for flow, named in (("pa", "P.a"), ("pb", "P.b"), ("pb_given", "P.b, first future clip given"))
+    ),
+    *(
+        (f"mean error of P.b's futures in {kind}, change", f"{_REACH}/ghtt_pb_{kind}/ade_change", "< 0.01")
+        for kind in ("bfloat16", "int8")
+    ),
 )
 SPEED = (
     ("20 futures × 64 frames, preset paper", "speed/paper/futures_20x64/cpu_seconds", "≤ 0.85 s"),
@@ -72,6 +86,10 @@ SPEED = (
     ("one stream step, 99th percentile, small", "speed/small/stream_step_p99/cpu_seconds", "≤ 0.02 s"),
     ("FID 2000 × 512", "speed/metrics/fid_2000x512/cpu_seconds", "≤ 0.12 s"),
     ("APD 50 × 60 × 63", "speed/metrics/apd_50x60x63/cpu_seconds", "≤ 0.002 s"),
+    *(
+        (f"reading {name}'s files", f"speed/readers/{name}/frames_per_second", "≥ 2,000")
+        for name in ("h2o", "assembly101", "assemblyhands", "fpha", "shrec17", "dhg")
+    ),
     ("training windows per second from a store", "speed/store/training_windows/per_second", "≥ 5,000"),
 )
 TABLES = (

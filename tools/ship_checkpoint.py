@@ -59,7 +59,8 @@ def card(config: dict) -> str:
     return f"""# ghtt-small
 
 G-HTT (arXiv 2311.17366) in the preset `small`: P-block and A-block of 4 + 4 layers, width 128, clips of 16 frames at 30
-frames per second, with a refiner of two layers and the A-block's context of body and pose vectors. It refines hand poses, recognises the action and predicts futures.
+frames per second, with a refiner of two layers and the A-block's context of body and pose vectors. It refines hand poses,
+recognises the action and predicts futures.
 The numbered deviations from the paper are in `palmist.models.ghtt`.
 
 **Licence** of the weights: Apache-2.0. **Label features**: all-MiniLM-L6-v2 (Apache-2.0), kept in the checkpoint.

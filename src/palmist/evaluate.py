@@ -49,14 +49,15 @@ def recognise(model: GHTT, items: Sequence[tuple[Recording, str]], labels: Seque
     """Recognise whole recordings among the given labels.
 
     Args:
-        model: with an A-block whose label table holds ``labels``.
+        model: with an A-block whose label table holds some of ``labels``.
         items: (recording, its true label); more than 256 frames are read in windows whose probabilities are summed.
-        labels: the candidate labels (the data set's own taxonomy).
+        labels: the candidate labels (the data set's own taxonomy); one that the model never learnt gets probability 0.
     """
     block = model.a
     assert block is not None
     table = {name: i for i, name in enumerate(block.config.labels)}
-    rows = torch.tensor([table[name] for name in labels])
+    learnt = [i for i, name in enumerate(labels) if name in table]
+    rows = torch.tensor([table[labels[i]] for i in learnt])
     longest = block.config.max_clips * model.p.config.clip_length
     sequences = [to_pose_sequence(recording, model.p.config.rate) for recording, _ in items]
     order = sorted(range(len(items)), key=lambda i: len(sequences[i]))
@@ -70,7 +71,7 @@ def recognise(model: GHTT, items: Sequence[tuple[Recording, str]], labels: Seque
             phase = torch.arange(tokens.clips.shape[1]).expand(len(owners), -1) + first // model.p.config.clip_length
             code = block.encode(tokens.mid_levels, tokens.clips, phase, None, tokens.context, tokens.context_known)
             scores = block.similarities(code.mean)[:, rows] / block.config.temperature
-            result[owners] += scores.softmax(-1).double().numpy()
+            result[np.ix_(owners, learnt)] += scores.softmax(-1).double().numpy()
     result /= result.sum(1, keepdims=True)
     truth = np.array([list(labels).index(label) for _, label in items])
     return Recognition(result, truth, tuple(labels))

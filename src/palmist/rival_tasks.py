@@ -176,7 +176,8 @@ def recognise_rival(
         probabilities (N, L) and the true index (N,).
     """
     table = {name: row for row, name in enumerate(model.config.labels)}
-    rows = torch.tensor([table[name] for name in labels])
+    learnt = [i for i, name in enumerate(labels) if name in table]  # the others get probability 0
+    rows = torch.tensor([table[labels[i]] for i in learnt])
     candidates = torch.zeros(len(table), dtype=torch.bool)
     candidates[rows] = True
     step = round(30.0 / model.config.rate)
@@ -188,5 +189,7 @@ def recognise_rival(
         hands = HandBatch(*(getattr(hands, name)[:, ::step] for name in hands.__dataclass_fields__))
         tokens = frame_tokens(hands, sequences[0].space)
         body = (tokens.context, tokens.context_known) if isinstance(model, recognition_only.RecognitionOnly) else ()
-        found.append(model.recognise(tokens.frames, tokens.known, tokens.mask, candidates, *body)[:, rows])
+        share = torch.zeros(len(part), len(labels))
+        share[:, learnt] = model.recognise(tokens.frames, tokens.known, tokens.mask, candidates, *body)[:, rows]
+        found.append(share)
     return torch.cat(found), torch.tensor([labels.index(label) for _, label in items])

@@ -50,7 +50,8 @@ def test_a_step_equals_reading_the_same_frames(reader: Reader, number: int) -> N
     size = float(np.ptp(recording.joints[..., :2]))
     np.testing.assert_array_equal(step.known, reading.refined_known[-1])
     np.testing.assert_allclose(step.refined, reading.refined[-1], atol=1e-4 * size)
-    np.testing.assert_allclose(step.futures[0], reading.deterministic[:16], atol=1e-3 * size)
+    # The reading takes the mean hand size over all 20 frames, the stream over the latest 16.
+    np.testing.assert_allclose(step.futures[0], reading.deterministic[:16], atol=2e-3 * size)
     np.testing.assert_allclose(step.futures_time, reading.futures_time[:16])
     assert np.abs(step.futures[0]).max() > 0
 

@@ -17,11 +17,13 @@ from palmist.metrics.intervals import Metric
 from palmist.metrics.motion import apd, frechet_distance
 from palmist.models.feature_network import FeatureNetwork, weights_hash
 from palmist.models.ghtt import GHTT, Futures, cut_clips
+from palmist.models.ghtt_pose_block import neutral_vector
 from palmist.recording import Recording
 from palmist.windows import PoseSequence, body_context, to_model_space, to_pose_sequence
 
 __all__ = ["score_long_futures", "score_reduced_precision"]
 
+FLOWS = ("pa", "pb", "pb_given")
 OBSERVED, LONGEST, SHORTEST, STRIDE, SAMPLES, FACTOR = 16, 112, 60, 112, 20, 5.0
 
 
@@ -64,8 +66,17 @@ def _predict(model: GHTT, window: _Window, flow: str, generator: torch.Generator
     )
     clips = cut_clips(code, OBSERVED, space=seen.space, first_phase=window.phase, context=context, context_known=context_known)
     count = -(-(len(window.sequence) - OBSERVED) // OBSERVED)
-    predict = model.predict_short if flow == "pa" else model.predict_long
-    return predict(clips, count, SAMPLES, FACTOR, generator)
+    if flow == "pa":
+        return model.predict_short(clips, count, SAMPLES, FACTOR, generator)
+    given = _true_clip(window) if flow == "pb_given" else None
+    return model.predict_long(clips, count, SAMPLES, FACTOR, generator, first_clip=given)
+
+
+def _true_clip(window: _Window) -> Tensor:
+    """The true first future clip (1, 16, 153), its first motion relative to the last observed frame."""
+    part = window.sequence.slice(0, 2 * OBSERVED)
+    code = pose_vector.encode(part.joints[None], part.known[None], part.space)
+    return torch.where(code.known, code.vector, neutral_vector())[:, OBSERVED:]
 
 
 def _features(network: FeatureNetwork, joints: Tensor, known: Tensor, space: str) -> np.ndarray:
@@ -78,23 +89,23 @@ def _features(network: FeatureNetwork, joints: Tensor, known: Tensor, space: str
 
 
 def score_long_futures(folds: Sequence[tuple[int, list[Recording]]]) -> list[BenchmarkRecord]:
-    """FID (all samples pooled against the true sequences) and APD (20 samples a window) of both flows.
+    """FID (all samples pooled against the true sequences) and APD (20 samples a window) of P.a, and of P.b in two settings.
 
-    A sequence is 16 true observed frames and the predicted ones, up to 112, at least 2 s; both flows see the same
+    "pb_given" is the authors' switch: the first future clip is the true one, the others follow as predicted. A sequence is 16 true observed frames and the predicted ones, up to 112, at least 2 s; both flows see the same
     windows, so n is equal. FID values mean something only against values of the same feature network and n.
     """
     network = load_feature_network(ROOT / "feature_reach" / "last")
     name = weights_hash(network)
     true_features: list[np.ndarray] = []
-    made: dict[str, list[np.ndarray]] = {"pa": [], "pb": []}
-    spread: dict[str, list[tuple[float, float]]] = {"pa": [], "pb": []}
+    made: dict[str, list[np.ndarray]] = {flow: [] for flow in FLOWS}
+    spread: dict[str, list[tuple[float, float]]] = {flow: [] for flow in FLOWS}
     for number, recordings in folds:
         model = load_ghtt(ROOT / f"a_fold{number}" / "last")
         for row, window in enumerate(_windows(recordings)):
             sequence = window.sequence
             frames = len(sequence)
             true_features.append(_features(network, sequence.joints[None], sequence.known, sequence.space))
-            for flow in ("pa", "pb"):
+            for flow in FLOWS:
                 generator = torch.Generator().manual_seed(row)
                 future = _predict(model, window, flow, generator).joints[0, :, : frames - OBSERVED]
                 whole = torch.cat([sequence.joints[:OBSERVED].expand(SAMPLES, -1, -1, -1, -1), future], dim=1)
@@ -104,7 +115,7 @@ def score_long_futures(folds: Sequence[tuple[int, list[Recording]]]) -> list[Ben
                 spread[flow].append(tuple(_apd(pixels[:, :, hand], seen[:, hand]) for hand in (0, 1)))  # type: ignore[arg-type]
     reference = np.concatenate(true_features)
     records = []
-    for flow in ("pa", "pb"):
+    for flow in FLOWS:
         features = np.concatenate(made[flow])
         distance = frechet_distance(features, reference)
         prefix = f"reach_to_grasp/leave_people_out/ghtt_{flow}"

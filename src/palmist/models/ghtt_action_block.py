@@ -25,6 +25,7 @@ from palmist.models.layers import (
     VariationalEncoder,
     draw_skip,
     kl_divergence,
+    position_table,
     sample_latent,
     sinusoidal_code,
     standard_normal,
@@ -129,7 +130,7 @@ class ContextEncoder(nn.Module):
         filled = torch.where(known, context, self.placeholder.to(context.dtype))
         tokens = self.frame_in(torch.cat((filled, known.to(context.dtype)), dim=-1))  # (B, T, D)
         tokens = torch.cat((self.summary.to(tokens.dtype).expand(tokens.shape[0], 1, -1), tokens), dim=1)
-        position = sinusoidal_code(torch.arange(tokens.shape[1], device=tokens.device), tokens.shape[2])
+        position = position_table(tokens.shape[1], tokens.shape[2], tokens.device)
         for layer in self.layers:
             tokens = layer(tokens, position.to(tokens.dtype))
         return self.out(self.norm(tokens[:, 0]))
@@ -227,6 +228,7 @@ class ABlock(nn.Module):
         context_known: Tensor | None = None,
         objects_known: Tensor | None = None,
         hidden: tuple[Tensor, Tensor] | None = None,
+        encoded_context: Tensor | None = None,
     ) -> EncodedAction:
         """Encode a sequence of clips.
 
@@ -237,6 +239,7 @@ class ABlock(nn.Module):
             objects: (B, N, object_dim) text feature of the object, of length 1; None = not known.
             context, context_known: (B, N, T, C), see `clip_context`; used only with `body_context` or `pose_context`.
             objects_known: (B, N) bool; all known if absent.
+            encoded_context: (B, N, D) of `encode_context`, instead of context and context_known.
             hidden: two (B, N) bool: clips whose mid-level / object token gives way to the null token (`token_dropout`).
         """
         B, N = clips.shape
@@ -253,7 +256,9 @@ class ABlock(nn.Module):
             objects = torch.where(named, objects, torch.zeros_like(objects))
             companion = torch.where(named, self.object_in(objects), null_object)
         if self.context is not None:
-            companion = companion + self._encode_context(clips, context, context_known)
+            if encoded_context is None:
+                encoded_context = self.encode_context(clips, context, context_known)
+            companion = companion + encoded_context
         if hidden is not None and self.null_mid_level is not None:
             content = torch.where(hidden[0].unsqueeze(-1), self.null_mid_level.to(content.dtype), content)
             companion = torch.where(hidden[1].unsqueeze(-1), null_object, companion)
@@ -263,7 +268,7 @@ class ABlock(nn.Module):
         mean, log_variance, tokens = self.encoder(pairs.flatten(1, 2), clips.repeat_interleave(2, dim=1))
         return EncodedAction(mean, log_variance, tokens[:, ::2])
 
-    def _encode_context(self, clips: Tensor, context: Tensor | None, known: Tensor | None) -> Tensor:
+    def encode_context(self, clips: Tensor, context: Tensor | None, known: Tensor | None) -> Tensor:
         """Context (B, N, T, C) to (B, N, D); a sequence without any is one with every frame unknown."""
         assert self.context is not None
         B, N = clips.shape

@@ -148,6 +148,7 @@ class ClipSequence(NamedTuple):
     objects_known: Tensor | None = None  # (B, N) bool
     context: Tensor | None = None  # (B, N, T, C), see `clip_context` of the A-block
     context_known: Tensor | None = None  # (B, N, T, C) bool
+    encoded_context: Tensor | None = None  # (B, N, D) instead of the two
 
     def slice(self, start: int, stop: int | None = None) -> ClipSequence:
         """Clips start..stop."""

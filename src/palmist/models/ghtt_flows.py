@@ -65,26 +65,28 @@ class TestTimeFlows(nn.Module):
 
     def clip_sequence(self, clips: Clips, code: EncodedClips, past: ClipSequence | None = None) -> ClipSequence:
         """What the A-block reads of these clips (mid-levels are mu, not sampled), after those of `past`."""
-        pooled, context, context_known = False, None, None
+        pooled, encoded_context = False, None
         if self.a is not None:
             pooled = self.a.config.pooled_tokens
             given = (clips.vector, clips.known, clips.context, clips.context_known)
-            context, context_known = clip_context(self.a.config, *given)
+            if self.a.context is not None:
+                encoded_context = self.a.encode_context(clips.valid, *clip_context(self.a.config, *given))
         sequence = ClipSequence(
             clip_features(code.mean, code.tokens, clips.frames, pooled),
             clips.valid,
             clips.phase,
             clips.objects,
             clips.objects_known,
-            context,
-            context_known,
+            encoded_context=encoded_context,
         )
         return sequence if past is None else past.followed_by(sequence)
 
     def _encode_action(self, sequence: ClipSequence) -> EncodedAction:
         mid_levels, valid, phase, *optional = sequence
-        objects, objects_known, context, context_known = optional
-        return self._action_block().encode(mid_levels, valid, phase, objects, context, context_known, objects_known)
+        objects, objects_known, context, context_known, encoded = optional
+        return self._action_block().encode(
+            mid_levels, valid, phase, objects, context, context_known, objects_known, encoded_context=encoded
+        )
 
     def _action_block(self) -> ABlock:
         if self.a is None:

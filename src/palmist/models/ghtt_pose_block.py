@@ -24,8 +24,8 @@ from palmist.models.layers import (
     VariationalEncoder,
     draw_skip,
     kl_divergence,
+    position_table,
     sample_latent,
-    sinusoidal_code,
 )
 from palmist.pose_vector import (
     DIM,
@@ -164,7 +164,7 @@ class Refiner(nn.Module):
         """tokens (B, T, D) of E^P; observed, known (B, T, 153); frames (B, T) -> refined (B, T, 153)."""
         given = torch.where(known, observed, torch.zeros_like(observed))
         tokens = tokens + self.enter(torch.cat((given, known.to(given.dtype)), dim=-1))
-        position = sinusoidal_code(torch.arange(tokens.shape[1], device=tokens.device), tokens.shape[2])
+        position = position_table(tokens.shape[1], tokens.shape[2], tokens.device)
         for layer in self.layers:
             tokens = layer(tokens, position.to(tokens.dtype), frames)
         tokens = self.norm(tokens)

@@ -10,6 +10,7 @@ Letters: B batch, N tokens, M memory tokens, D width, E heads.  Masks are True w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -39,6 +40,13 @@ def sinusoidal_code(positions: Tensor, width: int) -> Tensor:
     pairs = torch.arange(0, width, 2, device=positions.device, dtype=torch.float32)
     angle = positions.to(torch.float32).unsqueeze(-1) / torch.pow(10000.0, pairs / width)
     return torch.stack((angle.sin(), angle.cos()), dim=-1).flatten(-2)
+
+
+@lru_cache(maxsize=64)
+def position_table(count: int, width: int, device: torch.device) -> Tensor:
+    """`sinusoidal_code` of 0, 1, 2, ..., (count, width), kept between calls; do not write to it."""
+    with torch.inference_mode(False), torch.no_grad():  # such a table also serves training
+        return sinusoidal_code(torch.arange(count, device=device), width)
 
 
 def standard_normal(
@@ -278,7 +286,7 @@ class VariationalEncoder(nn.Module):
         """
         B, N, D = content.shape
         tokens = torch.cat((self.posterior.to(content.dtype).expand(B, 2, D), content), dim=1)  # (B, 2 + N, D)
-        position = sinusoidal_code(torch.arange(2 + N, device=content.device), D).to(content.dtype)
+        position = position_table(2 + N, D, content.device).to(content.dtype)
         visible = F.pad(visible, (2, 0), value=True)
         for layer in self.layers:
             tokens = layer(tokens, position, visible)
@@ -299,7 +307,7 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def positions(self, count: int, like: Tensor) -> Tensor:
-        return sinusoidal_code(torch.arange(count, device=like.device), self.width).to(like.dtype)
+        return position_table(count, self.width, like.device).to(like.dtype)
 
     def forward(
         self,
