@@ -91,7 +91,8 @@ def _features(network: FeatureNetwork, joints: Tensor, known: Tensor, space: str
 def score_long_futures(folds: Sequence[tuple[int, list[Recording]]]) -> list[BenchmarkRecord]:
     """FID (all samples pooled against the true sequences) and APD (20 samples a window) of P.a, and of P.b in two settings.
 
-    "pb_given" is the authors' switch: the first future clip is the true one, the others follow as predicted. A sequence is 16 true observed frames and the predicted ones, up to 112, at least 2 s; both flows see the same
+    "pb_given" is the authors' switch: the first future clip is the true one, the others follow as predicted. A sequence is
+    16 true observed frames and the predicted ones, up to 112, at least 2 s; all flows see the same
     windows, so n is equal. FID values mean something only against values of the same feature network and n.
     """
     network = load_feature_network(ROOT / "feature_reach" / "last")
