@@ -406,6 +406,18 @@ def test_long_prediction_takes_the_action_blocks_mid_levels_in_order(model: GHTT
 
 
 @torch.no_grad()
+def test_clips_after_a_given_one_start_where_it_ends_in_a_residual_model() -> None:
+    model = GHTT(GHTTConfig(PBlockConfig(**TINY, residual=True), ABlockConfig(**TINY))).eval()  # type: ignore[arg-type]
+    true = hands(64)
+    encoded = pose_vector.encode(true, torch.ones(true.shape[:-1], dtype=torch.bool))
+    given = model.predict_long(observe(48), 3, 2, 0.0, first_clip=encoded.vector[:, 48:])
+    torch.testing.assert_close(given.vector[0, 1, :16], encoded.vector[0, 48:])
+    alone = model.decode_mid_levels(given.mid_levels[0, :, 1])
+    end = given.vector[0, :, 15, :126]
+    torch.testing.assert_close(given.vector[0, :, 16, :126] - end, (alone[:, 0, :126] - end) / 9, rtol=1e-3, atol=1e-5)
+
+
+@torch.no_grad()
 def test_given_first_clip_replaces_the_predicted_one(model: GHTT) -> None:
     clips = observe(48)
     true = hands(64)

@@ -251,15 +251,18 @@ class TestTimeFlows(nn.Module):
             mid_levels = torch.cat((mid_levels, later), dim=1)  # (B * K, M, D)
         alone = mid_levels[:, 1:] if self.p.config.residual else mid_levels  # decoded without skip tokens
         vector = self.decode_mid_levels(alone.flatten(0, 1)).unflatten(0, alone.shape[:2])
-        if self.p.config.residual:  # deviation 12
+        if first_clip is not None:
+            begin = _repeat(first_clip, futures).unsqueeze(1)
+            vector = torch.cat((begin, vector if self.p.config.residual else vector[:, 1:]), dim=1)
+        elif self.p.config.residual:  # deviation 12
             last_clip = clips.last()
             parts = (last.tokens, last_clip.frames, last_clip.vector, last_clip.known)
             mean = last.mean  # (B, 1, D)
             wide = mean + self.p.skip_spread * (first.unflatten(0, (-1, futures)) - mean)
             near = self.p.continue_clip(wide, *(part[:, 0] for part in parts)).flatten(0, 1).unsqueeze(1)
-            vector = fade_seams(torch.cat((near, vector), dim=1))
-        if first_clip is not None:
-            vector = torch.cat((_repeat(first_clip, futures).unsqueeze(1), vector[:, 1:]), dim=1)
+            vector = torch.cat((near, vector), dim=1)
+        if self.p.config.residual:
+            vector = fade_seams(vector)
         vector = vector.flatten(1, 2)  # (B * K, F, 153)
         if clips.space == "image":
             rotation, _ = pose_vector.last_palm(clips.all_palms())
