@@ -407,7 +407,8 @@ def test_long_prediction_takes_the_action_blocks_mid_levels_in_order(model: GHTT
 
 @torch.no_grad()
 def test_clips_after_a_given_one_start_where_it_ends_in_a_residual_model() -> None:
-    model = GHTT(GHTTConfig(PBlockConfig(**TINY, residual=True), ABlockConfig(**TINY))).eval()  # type: ignore[arg-type]
+    action = ABlockConfig(**TINY, mid_level_dim=TINY["width"])  # type: ignore[arg-type]
+    model = GHTT(GHTTConfig(PBlockConfig(**TINY, residual=True), action)).eval()  # type: ignore[arg-type]
     true = hands(64)
     encoded = pose_vector.encode(true, torch.ones(true.shape[:-1], dtype=torch.bool))
     given = model.predict_long(observe(48), 3, 2, 0.0, first_clip=encoded.vector[:, 48:])
