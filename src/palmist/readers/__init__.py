@@ -21,7 +21,7 @@ from palmist.readers.assembly101 import read_assembly101
 from palmist.readers.assembly101_example import write_assembly101_example
 from palmist.readers.assemblyhands import read_assemblyhands
 from palmist.readers.assemblyhands_example import write_assemblyhands_example
-from palmist.readers.dhg import read_dhg, read_shrec17
+from palmist.readers.dhg import read_dhg
 from palmist.readers.dhg_example import write_dhg_example, write_shrec17_example
 from palmist.readers.fpha import read_fpha
 from palmist.readers.fpha_example import write_fpha_example
@@ -31,6 +31,7 @@ from palmist.readers.ipn_hand import read_ipn_hand_poses
 from palmist.readers.labelled_video_example import write_ipn_hand_example, write_taco_example
 from palmist.readers.leap import read_leap
 from palmist.readers.reach_to_grasp import read_reach_to_grasp
+from palmist.readers.shrec17 import read_shrec17
 from palmist.readers.taco import read_taco_poses
 from palmist.recording import Recording
 
