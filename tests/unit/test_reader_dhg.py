@@ -1,4 +1,4 @@
-"""DHG-14/28, SHREC'17, IPN Hand's and TACO's label lists, and what H2O's files pass through."""
+"""DHG-14/28 and SHREC'17, and what H2O's files pass through."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from palmist.errors import InputError
-from palmist.readers.dhg import read_dhg, read_shrec17
+from palmist.readers.dhg import read_dhg
 from palmist.readers.dhg_example import SEQUENCES, write_dhg_example, write_shrec17_example
 from palmist.readers.example_motion import example_hands
 from palmist.readers.h2o import read_h2o
 from palmist.readers.h2o_example import write_h2o_example
-from palmist.readers.label_lists import read_ipn_hand, read_taco
+from palmist.readers.shrec17 import read_shrec17
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ FIRST = "gesture_1/finger_1/subject_1/essai_1/skeletons_world.txt"
         (lambda root: (root / "train_gestures.txt").unlink(), "train_gestures.txt does not exist"),
         (lambda root: (root / FIRST).write_text((root / FIRST).read_text().rsplit(" ", 1)[0]), "found 65 numbers, expected 66"),
         (lambda root: (root / FIRST).write_text("\n".join((root / FIRST).read_text().splitlines()[:20])), "names 50; it may"),
-        (lambda root: (root / "train_gestures.txt").write_text("1 1 1 1 2 2 50\n"), "labels 2, 2 do not belong"),
+        (lambda root: (root / "train_gestures.txt").write_text("1 1 1 1 1 29 50\n"), "label 29 of .*expected 1 to 28"),
         (lambda root: [shutil.rmtree(path) for path in root.glob("gesture_*")], "has no gesture_1"),
     ],
 )
@@ -84,43 +84,6 @@ def test_what_is_missing_or_damaged_is_named(shrec: Path, damage: object, says: 
     damage(shrec)  # type: ignore[operator]
     with pytest.raises(InputError, match=says):
         list(read_shrec17(shrec))
-
-
-def test_ipn_frames_count_from_one_with_both_ends(tmp_path: Path) -> None:
-    folder = tmp_path / "annotations"
-    folder.mkdir()
-    (folder / "Annot_TrainList.txt").write_text("1CM1_1_R_#217,D0X,1,1,30,30\n1CM1_1_R_#217,G01,4,31,45,15\n")
-    (folder / "Annot_List.txt").write_text(
-        "video,label,id,t_start,t_end,frames\n1CM1_1_R_#217,D0X,1,1,30,30\n4CM11_2_R_#12,B0A,2,10,39,30\n"
-    )
-    one, other = read_ipn_hand(tmp_path)
-    assert (one.name, one.split, len(one.segments)) == ("1CM1_1_R_#217", "train", 2)
-    assert (one.segments[1].start, one.segments[1].end) == (1.0, 1.5)
-    assert one.segments[1].label == "click with one finger"
-    assert (other.split, other.segments[0].start) == (None, pytest.approx(0.3))
-
-
-@pytest.mark.parametrize(
-    ("line", "says"),
-    [("v,G99,4,1,2,2", "expected one of D0X"), ("v,G01,4,1,9,2", "are not 2"), ("v,G01,4,1", "found 4 columns"),
-     ("v,G01,4,0,1,2", "from 1"), ("v,G01,4,a,1,2", "expected a whole number")],
-)  # fmt: skip
-def test_ipn_lines_that_are_wrong_are_named(tmp_path: Path, line: str, says: str) -> None:
-    (tmp_path / "Annot_List.txt").write_text(line + "\n")
-    with pytest.raises(InputError, match=says):
-        read_ipn_hand(tmp_path)
-
-
-def test_taco_triplets_come_from_folder_names(tmp_path: Path) -> None:
-    for archive in ("Hand_Poses", "Object_Poses"):
-        for triplet, sequence in (("(stir, spoon, bowl)", "20231005_038"), ("(cut off, knife, plate)", "20231006_001")):
-            (tmp_path / archive / triplet / sequence).mkdir(parents=True)
-    (tmp_path / "Hand_Poses" / "notes").mkdir()
-    first, second = read_taco(tmp_path)
-    assert (first.action, first.tool, first.object) == ("cut off", "knife", "plate")
-    assert (second.name, second.label) == ("(stir, spoon, bowl)/20231005_038", "stir bowl with spoon")
-    with pytest.raises(InputError, match=r"\(action, tool, object\)"):
-        read_taco(tmp_path / "Hand_Poses" / "notes")
 
 
 def test_h2o_passes_mano_and_object_numbers_through(tmp_path: Path) -> None:

@@ -158,6 +158,7 @@ def test_the_newer_folder_name_is_read_too(root: Path) -> None:
     assert set(read(root)) == {FIRST, "Subject_2/open_juice_bottle/1", "Subject_3/pour_milk/2"}
 
 
+@pytest.mark.filterwarnings("ignore:.*fewer frames")
 def test_lines_out_of_order_are_sorted_and_the_first_frame_is_time_zero(root: Path) -> None:
     before = read(root)[FIRST]
     change_lines(root / POSES / FIRST / "skeleton.txt", lambda lines: list(reversed(lines[10:])))
@@ -175,6 +176,22 @@ def test_listed_sequences_without_poses_are_counted_in_a_warning(root: Path) -> 
     shutil.rmtree(root / POSES / "Subject_3")
     with pytest.warns(UserWarning, match=r"1 listed sequences have no poses, such as Subject_3/pour_milk/2"):
         assert len(read(root)) == 2
+
+
+def test_fewer_frames_than_the_subjects_info_names_are_counted_in_a_warning(root: Path) -> None:
+    change_lines(root / POSES / FIRST / "skeleton.txt", lambda lines: lines[:39])
+    with pytest.warns(UserWarning, match=f"1 sequences have fewer frames than Subjects_info says, such as {FIRST}"):
+        read(root)
+
+
+def test_label_of_the_split_file_is_kept_and_its_headings_may_carry_counts(root: Path) -> None:
+    file = root / "data_split_action_recognition.txt"
+    change_lines(file, lambda lines: [line.replace("Test ", "Testing ") for line in lines])
+    recordings = read(root)
+    assert {name: r.provenance["label"] for name, r in recordings.items()} == {
+        FIRST: 21, "Subject_2/open_juice_bottle/1": 21, "Subject_3/pour_milk/2": 27,
+    }  # fmt: skip
+    assert recordings["Subject_3/pour_milk/2"].split == "test"
 
 
 def repeat(root: Path) -> None:

@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 
 from palmist.cli import app
 from palmist.errors import InputError
-from palmist.readers.dhg import FINGERS, GESTURES, read_dhg, read_shrec17
+from palmist.readers.dhg import read_dhg
 from palmist.readers.dhg_example import write_dhg_example, write_shrec17_example
+from palmist.readers.gesture_folders import FINGERS, GESTURES
+from palmist.readers.shrec17 import read_shrec17
 
 ESSAI = "gesture_1/finger_1/subject_1/essai_1"
 SPANS = "informations_troncage_sequences.txt"
@@ -90,7 +92,7 @@ def strange_gesture(root: Path) -> None:
     ("damage", "says"),
     [
         (lambda root: (root / SPANS).unlink(), f"{SPANS} does not exist"),
-        (lambda root: change_lines(root / SPANS, lambda lines: lines[1:]), "does not list .*essai_1; download it again"),
+        (lambda root: change_lines(root / SPANS, lambda lines: lines[1:]), "does not list .*essai_1; expected a line for each"),
         (
             lambda root: change_lines(root / SPANS, lambda lines: ["1 1 1 1 5", *lines[1:]]),
             "line 1: found 5 numbers, expected 6",
@@ -115,6 +117,43 @@ def test_damage_ends_the_command_with_code_2_and_one_sentence(
     result = CliRunner().invoke(app, ["prepare", "dhg", "--root", str(dhg), "--out", str(tmp_path / "store")])
     assert result.exit_code == 2
     assert "Traceback" not in result.output
+
+
+def test_shrec_labels_are_those_of_the_lists_however_they_are_ordered(shrec: Path) -> None:
+    """Labels of another numbering, gestures first with one finger and then with the whole hand, are passed through."""
+    for file in (shrec / "train_gestures.txt", shrec / "test_gestures.txt"):
+        rows = [line.split() for line in file.read_text().splitlines()]
+        file.write_text("".join(f"{g} {f} {s} {e} {g} {14 * (int(f) - 1) + int(g)} {n}\n" for g, f, s, e, _, _, n in rows))
+    assert [r.provenance["label28"] for r in read_shrec17(shrec)] == [1, 15, 7, 28]
+    assert [r.segments[0].label for r in read_shrec17(shrec, classes=28)][1] == "grab with whole hand"
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        (["1 1 1 1 1 1 50", "1 2 2 1 2 2 44"], "finger 2 has label 2 of 14, which contradicts another line"),
+        (["1 1 1 1 1 1 50", "1 2 2 1 1 1 44"], "finger 2 has label 1 of 28, which contradicts another line"),
+        (["1 1 1 1 1 1 50", "1 1 1 1 1 1 50"], r"\(1, 1, 1, 1\) stands there twice"),
+        (["1 1 1 1 1 1 50", "14 2 2 5 14 28 60"], r"test_gestures\.txt: .*\(14, 2, 2, 5\) stands there twice"),
+        (["1 1 1 1 15 1 50"], "label 15 of .*; expected 1 to 14"),
+        ([], "train_gestures.txt is empty; expected 7 numbers"),
+    ],
+)
+def test_shrec_lists_that_contradict_themselves_are_refused(shrec: Path, lines: list[str], says: str) -> None:
+    (shrec / "train_gestures.txt").write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises(InputError, match=says):
+        list(read_shrec17(shrec))
+
+
+def test_shrec_files_may_hold_more_frames_than_listed_but_no_fewer(shrec: Path) -> None:
+    def listed(frames: int) -> None:
+        change_lines(shrec / "train_gestures.txt", lambda lines: [f"1 1 1 1 1 1 {frames}", *lines[1:]])
+
+    listed(49)
+    assert len(next(read_shrec17(shrec))) == 50
+    listed(51)
+    with pytest.raises(InputError, match=r"holds 50 frames, but train_gestures\.txt names 51; it may be cut off"):
+        next(read_shrec17(shrec))
 
 
 def test_shrec_missing_test_list_is_named(shrec: Path) -> None:

@@ -21,14 +21,18 @@ from palmist.readers.assembly101 import read_assembly101
 from palmist.readers.assembly101_example import write_assembly101_example
 from palmist.readers.assemblyhands import read_assemblyhands
 from palmist.readers.assemblyhands_example import write_assemblyhands_example
-from palmist.readers.dhg import read_dhg, read_shrec17
+from palmist.readers.dhg import read_dhg
 from palmist.readers.dhg_example import write_dhg_example, write_shrec17_example
 from palmist.readers.fpha import read_fpha
 from palmist.readers.fpha_example import write_fpha_example
 from palmist.readers.h2o import read_h2o
 from palmist.readers.h2o_example import write_h2o_example
+from palmist.readers.ipn_hand import read_ipn_hand_poses
+from palmist.readers.labelled_video_example import write_ipn_hand_example, write_taco_example
 from palmist.readers.leap import read_leap
 from palmist.readers.reach_to_grasp import read_reach_to_grasp
+from palmist.readers.shrec17 import read_shrec17
+from palmist.readers.taco import read_taco_poses
 from palmist.recording import Recording
 
 __all__ = ["OPEN_SETS", "READERS", "Reader", "data_root", "open_data", "reader", "reader_options"]
@@ -152,6 +156,24 @@ READERS: dict[str, Reader] = {
             read_dhg,
             gated=True,
             example=write_dhg_example,
+        ),
+        Reader(
+            "ipn_hand",
+            "labels of 13 gestures and none in 200 videos of 50 people, 30 Hz; joins hands that you tracked there",
+            "CC BY 4.0",
+            "https://github.com/GibranBenitez/IPN-hand",
+            "Benitez-Garcia et al., IPN Hand, ICPR 2020",
+            read_ipn_hand_poses,
+            example=write_ipn_hand_example,
+        ),
+        Reader(
+            "taco",
+            "labels of 2,317 videos: a verb, a tool, what it is used on; joins hands that you tracked there",
+            "CC BY 4.0",
+            "https://github.com/leolyliu/TACO-Instructions",
+            "Liu et al., TACO, CVPR 2024",
+            read_taco_poses,
+            example=write_taco_example,
         ),
     )
 }

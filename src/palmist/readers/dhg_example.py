@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.readers.dhg import CANONICAL
 from palmist.readers.example_motion import example_hands
+from palmist.readers.gesture_folders import CANONICAL
 
 #: gesture, finger, subject, essai, frames
 SEQUENCES = ((1, 1, 1, 1, 50), (1, 2, 2, 1, 44), (7, 1, 1, 3, 36), (14, 2, 2, 5, 60))

@@ -47,7 +47,8 @@ def read_fpha(root: str | Path, split: str = "action", frame: str = "world") -> 
 
     split: "action" takes train and test from the split file, and only sequences that it lists where it is there;
     "cross_subject" is the pose protocol's. frame: "world" or "camera" (the RGB camera). The three sequences that the
-    authors leave out are left out. Object poses, where the folder is there, are in provenance["object_pose"]: the frame
+    authors leave out are left out. Sequences with fewer frames than Subjects_info names are counted in a warning. The split
+    file's label is in provenance["label"]. Object poses, where the folder is there, are in provenance["object_pose"]: the frame
     number and 4 x 4 object-to-world matrix (metres) of each annotated frame.
 
     Raises InputError when a needed folder or file is missing or does not hold what it should.
@@ -65,6 +66,8 @@ def read_fpha(root: str | Path, split: str = "action", frame: str = "world") -> 
     if not files:
         raise InputError(f"{folder} holds no Subject_1/ACTION/1/skeleton.txt; unpack the hand pose archive there")
     names = {"/".join(file.parts[-4:-1]) for file in files}
+    shorter: list[str] = []
+    lengths = _listed_lengths(root)
     absent = set(listed or {}) - names - set(EXCLUDED)
     if absent:
         warnings.warn(f"{folder}: {len(absent)} listed sequences have no poses, such as {min(absent)}", stacklevel=2)
@@ -76,7 +79,18 @@ def read_fpha(root: str | Path, split: str = "action", frame: str = "world") -> 
         part = "train" if subject in CROSS_SUBJECT_TRAINING else "test"
         if split == "action":
             part = listed[sequence][0] if listed is not None else ""
-        yield _read_sequence(root, file, sequence, part or None, frame)
+        recording = _read_sequence(root, file, sequence, part or None, frame)
+        if len(recording) < lengths.get(sequence, 0):
+            shorter.append(sequence)
+        if listed is not None and sequence in listed:
+            recording = recording.replace(provenance={**recording.provenance, "label": listed[sequence][1]})
+        yield recording
+    if shorter:
+        warnings.warn(
+            f"{folder}: {len(shorter)} sequences have fewer frames than Subjects_info says, such as {shorter[0]}; "
+            "they may be cut off",
+            stacklevel=2,
+        )
 
 
 def read_action_split(file: Path) -> dict[str, tuple[str, int]]:
@@ -87,8 +101,9 @@ def read_action_split(file: Path) -> dict[str, tuple[str, int]]:
         words = line.split()
         if not words:
             continue
-        if words[0].lower() in ("training", "test"):
-            part = "train" if words[0].lower() == "training" else "test"
+        heading = next((name for name in ("train", "test") if words[0].lower().startswith(name)), None)
+        if heading is not None:
+            part = heading
             continue
         if not part or len(words) != 2:
             expected = "'Subject_1/ACTION/SEQUENCE label'" if part else "a line that begins with 'Training'"
@@ -113,6 +128,15 @@ def read_subject_info(file: Path) -> dict[tuple[str, int], int]:
         sequence, count = (whole_number(word, file, f"a number in line {number}") for word in words[1:])
         frames[words[0], sequence] = count
     return frames
+
+
+def _listed_lengths(root: Path) -> dict[str, int]:
+    """ "Subject_1/ACTION/SEQUENCE" -> frames, of every info file that is there."""
+    return {
+        f"{file.name.removesuffix('_info.txt')}/{action}/{take}": frames
+        for file in sorted(root.glob("Subjects_info/Subject_*_info.txt"))
+        for (action, take), frames in read_subject_info(file).items()
+    }
 
 
 def _read_sequence(root: Path, file: Path, sequence: str, split: str | None, frame: str) -> Recording:
