@@ -18,6 +18,7 @@ __all__ = ["RIVALS", "ROOT", "Job", "fold_of_person", "jobs", "train_missing"]
 ROOT = Path("runs/benchmark")
 #: The rivals that recognise, trained on the A-block's data.
 RIVALS = ("recognition_only", "htt")
+TABLE_SEEDS = (0, 1, 2)
 _SIGNERS = ("S1", "S2", "S3")
 _PEOPLE = tuple(f"P{i}" for i in range(1, 9))
 
@@ -94,11 +95,32 @@ def jobs() -> Iterator[Job]:
     yield Job("feature_reach", "configs/ghtt/feature_reach.yaml")
 
 
+def table_jobs() -> Iterator[Job]:
+    """Trainings behind ghtt-tables: every model on fold 1 with each seed, 12 minutes of one core each (see `BUDGET`)."""
+    for seed in TABLE_SEEDS:
+        yield from _table_jobs(seed)
+
+
+def _table_jobs(seed: int) -> Iterator[Job]:
+    def job(name: str, config: str, steps: int, *, takes: bool = False, after: str | None = None, **changes: Any) -> Job:
+        settings = {**_seen(1), "steps": steps, "seed": seed, **changes}
+        if takes:
+            settings["data.sets.leap_recordings.exclude"] = list(FOLDS[1].takes)
+        if after is not None:
+            settings["data.p_checkpoint"] = str(ROOT / f"t{seed}_{after}" / "last")
+        return Job(f"t{seed}_{name}", config, settings, None if after is None else f"t{seed}_{after}")
+
+    yield job("p", "configs/ghtt/p_small.yaml", 1600, takes=True)
+    yield job("r", "configs/ghtt/r_small.yaml", 600, takes=True, after="p")
+    yield job("a", "configs/ghtt/a_small.yaml", 1000, after="p")
+    yield job("a_prediction_only", "configs/ghtt/a_small.yaml", 1000, after="p", **{"model.action_weight": 0.0})
+
+
 def train_missing(names: set[str] | None = None) -> None:
     """Train what is not there yet (runs/benchmark/NAME/last); a run that was cut off goes on."""
     from palmist.train import train_from_file
 
-    for job in jobs():
+    for job in (*jobs(), *table_jobs()):
         if names is not None and job.name not in names:
             continue
         run = ROOT / job.name
