@@ -188,7 +188,7 @@ def recognise_rival(
         hands = pad_sequences(sequences)
         hands = HandBatch(*(getattr(hands, name)[:, ::step] for name in hands.__dataclass_fields__))
         tokens = frame_tokens(hands, sequences[0].space)
-        body = (tokens.context, tokens.context_known) if isinstance(model, recognition_only.RecognitionOnly) else ()
+        body = (tokens.context, tokens.context_known)
         share = torch.zeros(len(part), len(labels))
         share[:, learnt] = model.recognise(tokens.frames, tokens.known, tokens.mask, candidates, *body)[:, rows]
         found.append(share)

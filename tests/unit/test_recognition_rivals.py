@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,17 @@ from palmist.rival_tasks import load_rival, recognise_rival
 from palmist.splits import recordings_of
 from palmist.train import train_from_file
 
+KINDS = ["htt", "htt_inside_ghtt", "recognition_only"]
 SIZE = {"width": 32, "heads": 2, "feedforward": 64, "label_dim": 8}
 
 
 def rival(kind: str) -> HTT | RecognitionOnly:
     torch.manual_seed(0)
     model: HTT | RecognitionOnly
-    if kind == "htt":
-        model = HTT(HTTConfig(pose_layers=1, action_layers=1, window=8, max_tokens=16, motion_input=True, **SIZE))
+    if kind != "recognition_only":
+        form = {"classifier": "text", "context_channels": 26} if kind == "htt_inside_ghtt" else {}
+        config = HTTConfig(pose_layers=1, action_layers=1, window=8, max_tokens=16, motion_input=True, **SIZE, **form)
+        model = HTT(replace(config, labels=("a", "b", "c")))
     else:
         model = RecognitionOnly(RecognitionOnlyConfig(layers=2, max_frames=16, **SIZE))
     model.set_labels(["a", "b", "c"], torch.eye(8)[:3])
@@ -39,7 +43,7 @@ def batch() -> dict[str, torch.Tensor]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["htt", "recognition_only"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_not_known_and_padding_change_nothing(kind: str) -> None:
     model, given = rival(kind), batch()
     spoilt = {name: value.clone() for name, value in given.items()}
@@ -51,7 +55,23 @@ def test_what_is_not_known_and_padding_change_nothing(kind: str) -> None:
     torch.testing.assert_close(model.recognise(given["frames"], given["known"], given["mask"])[1:2], alone)
 
 
-@pytest.mark.parametrize("kind", ["htt", "recognition_only"])
+def test_the_body_context_counts_where_it_is_known() -> None:
+    model, given = rival("htt_inside_ghtt"), batch()
+    assert isinstance(model, HTT)
+    known = torch.ones(3, 16, dtype=torch.bool)
+    context = torch.randn(3, 16, 26)
+    parts = (given["frames"], given["known"], given["mask"])
+    plain, other = model(*parts, context, known).action, model(*parts, context + 1, known).action
+    assert not torch.allclose(plain, other)
+    torch.testing.assert_close(model(*parts, context, ~known).action, model(*parts).action)
+
+
+def test_a_linear_classifier_keeps_its_labels() -> None:
+    with pytest.raises(InputError, match="train it for others"):
+        rival("htt").set_labels(["a", "d", "c"], torch.eye(8)[:3])
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_long_recording_is_the_sum_over_its_windows(kind: str) -> None:
     model = rival(kind)
     frames, known = torch.randn(1, 40, 153), torch.ones(1, 40, 153, dtype=torch.bool)
@@ -76,11 +96,12 @@ def test_httss_pose_windows_do_not_see_each_other() -> None:
     assert not torch.allclose(before.action, after.action)
 
 
-@pytest.mark.parametrize("kind", ["htt", "recognition_only"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_common_command_trains_and_the_checkpoint_recognises(kind: str, tmp_path: Path) -> None:
-    layers = "pose_layers: 1, action_layers: 1" if kind == "htt" else "layers: 1"
+    layers = "layers: 1" if kind == "recognition_only" else "pose_layers: 1, action_layers: 1"
+    task, preset = ("htt", "small_inside_ghtt") if kind == "htt_inside_ghtt" else (kind, "small")
     (tmp_path / "rival.yaml").write_text(
-        f"task: {kind}\nmodel: {{preset: small, width: 32, heads: 2, feedforward: 32, {layers}}}\n"
+        f"task: {task}\nmodel: {{preset: {preset}, width: 32, heads: 2, feedforward: 32, {layers}}}\n"
         "data: {sets: {asl_words: {subjects: [S3], unsigned_label: idle}}}\nsteps: 3\nbatch_size: 8\n"
     )
     train_from_file(tmp_path / "rival.yaml", {"out": str(tmp_path / "run")})

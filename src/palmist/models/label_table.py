@@ -61,8 +61,12 @@ class LabelTable(nn.Module):
             return zero, zero, zero
         labelled, index = label >= 0, label.clamp_min(0)
         distance = masked_mean((latent - self.project(self.features)[index]).abs().float(), labelled.unsqueeze(-1))
-        scores = self.scores(latent, candidates)
-        entropy = -scores.log_softmax(-1).gather(1, index.unsqueeze(1)).squeeze(1)
-        entropy = torch.where(labelled, entropy, torch.zeros_like(entropy))
-        hit = masked_mean((scores.argmax(-1) == label).to(latent.dtype), labelled)
-        return distance, masked_mean(entropy, labelled), hit
+        return distance, *cross_entropy(self.scores(latent, candidates), label)
+
+
+def cross_entropy(scores: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy and accuracy of scores (B, L) for labels (B,); label -1 does not count."""
+    labelled, index = label >= 0, label.clamp_min(0)
+    entropy = -scores.log_softmax(-1).gather(1, index.unsqueeze(1)).squeeze(1)
+    entropy = torch.where(labelled, entropy, torch.zeros_like(entropy))
+    return masked_mean(entropy, labelled), masked_mean((scores.argmax(-1) == label).to(scores.dtype), labelled)
