@@ -355,6 +355,12 @@ def _rival_task(kind: str) -> Any:
     return RivalTask(kind)
 
 
+def _generative_task(name: str) -> Any:
+    from palmist import generative_tasks
+
+    return getattr(generative_tasks, name)()
+
+
 TASKS: dict[str, Callable[[], Any]] = {
     "ghtt_p": PoseTask,
     "ghtt_refine": RefineTask,
@@ -362,6 +368,9 @@ TASKS: dict[str, Callable[[], Any]] = {
     "feature_network": _feature_task,
     "htt": partial(_rival_task, "htt"),
     "recognition_only": partial(_rival_task, "recognition_only"),
+    "flattened": partial(_generative_task, "FlattenedTask"),
+    "posegpt_codec": partial(_generative_task, "CodecTask"),
+    "posegpt": partial(_generative_task, "PoseGPTTask"),
 }
 
 __all__ += ["GHTT", "labelled_parts", "load_p_block", "load_recordings"]

@@ -29,6 +29,11 @@ def test_a_configuration_is_built_and_stepped_once(file: Path, tmp_path: Path) -
         content = pose_task.collect(pose_task.build_model(pose_config), pose_config)
         untrained = save_checkpoint(tmp_path / "p", content.state, content.config, content.statistics)
         config = load_config(TrainConfig, file, {"batch_size": 2, "data.p_checkpoint": str(untrained)})
+    if "codec_checkpoint" in config.data:
+        codec_task = TASKS["posegpt_codec"]()
+        content = codec_task.collect(codec_task.build_model(config), config)
+        untrained = save_checkpoint(tmp_path / "codec", content.state, content.config, content.statistics)
+        config = load_config(TrainConfig, file, {"batch_size": 2, "data.codec_checkpoint": str(untrained)})
     task = TASKS[config.task]()
     data = task.train_data(config)
     torch.manual_seed(0)

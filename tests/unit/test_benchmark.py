@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def test_every_job_has_its_configuration_and_comes_after_what_it_needs() -> None:
     done: set[str] = set()
-    for job in plan.jobs():
+    for job in (*plan.jobs(), *plan.table_jobs()):
         assert (ROOT / job.config).is_file()
         assert job.after is None or job.after in done
         assert job.name not in done
@@ -25,7 +25,7 @@ def test_every_job_has_its_configuration_and_comes_after_what_it_needs() -> None
 
 
 def test_no_model_sees_the_people_that_it_is_tested_on() -> None:
-    for job in plan.jobs():
+    for job in (*plan.jobs(), *plan.table_jobs()):
         people = set(job.settings.get("data.sets.reach_to_grasp.subjects", []))
         signers = set(job.settings.get("data.sets.asl_words.subjects", []))
         if job.name.startswith("a_reach_"):
@@ -33,8 +33,10 @@ def test_no_model_sees_the_people_that_it_is_tested_on() -> None:
             assert people == set(SPLITS["reach_to_grasp"][f"leave_out_{person.lower()}"].train or ())
             assert person in FOLDS[int(str(job.after)[-1])].people  # nor has its P-block
             continue
-        if "fold" in job.name:
-            fold = FOLDS[int(job.name.split("fold")[1][0])]
+        if "fold" in job.name or job.name[0] == "t":  # the tables are made on fold 1
+            fold = FOLDS[int(job.name.split("fold")[1][0]) if "fold" in job.name else 1]
+            assert people or job.name == "p_fold1_words_only"
+            assert signers
             assert not people & set(fold.people)
             assert not signers & set(fold.signers)
 

@@ -96,24 +96,35 @@ def jobs() -> Iterator[Job]:
 
 
 def table_jobs() -> Iterator[Job]:
-    """Trainings behind ghtt-tables: every model on fold 1 with each seed, 12 minutes of one core each (see `BUDGET`)."""
+    """Trainings behind ghtt-tables: every model on fold 1 with each seed, each about 12 minutes of one core."""
     for seed in TABLE_SEEDS:
         yield from _table_jobs(seed)
 
 
 def _table_jobs(seed: int) -> Iterator[Job]:
-    def job(name: str, config: str, steps: int, *, takes: bool = False, after: str | None = None, **changes: Any) -> Job:
-        settings = {**_seen(1), "steps": steps, "seed": seed, **changes}
-        if takes:
+    """Name, configuration, steps, and the training whose checkpoint it stands on."""
+    parts: tuple[tuple[str, str, int, str | None], ...] = (
+        ("p", "ghtt/p_small", 1600, None),
+        ("r", "ghtt/r_small", 600, "p"),
+        ("a", "ghtt/a_small", 1000, "p"),
+        ("a_prediction_only", "ghtt/a_small", 1000, "p"),
+        ("recognition_only", "rivals/recognition_only_small", 2500, None),
+        ("htt", "rivals/htt_small", 5500, None),
+        ("htt_inside_ghtt", "rivals/htt_inside_ghtt_small", 5200, None),
+        ("flattened", "rivals/flattened_small", 1400, None),
+        ("posegpt_codec", "rivals/posegpt_codec_small", 1800, None),
+        ("posegpt", "rivals/posegpt_small", 3000, "posegpt_codec"),
+    )
+    for name, config, steps, after in parts:
+        settings = {**_seen(1), "steps": steps, "seed": seed}
+        if name in ("p", "r", "posegpt_codec"):  # these see leap_recordings too
             settings["data.sets.leap_recordings.exclude"] = list(FOLDS[1].takes)
+        if name == "a_prediction_only":
+            settings["model.action_weight"] = 0.0
         if after is not None:
-            settings["data.p_checkpoint"] = str(ROOT / f"t{seed}_{after}" / "last")
-        return Job(f"t{seed}_{name}", config, settings, None if after is None else f"t{seed}_{after}")
-
-    yield job("p", "configs/ghtt/p_small.yaml", 1600, takes=True)
-    yield job("r", "configs/ghtt/r_small.yaml", 600, takes=True, after="p")
-    yield job("a", "configs/ghtt/a_small.yaml", 1000, after="p")
-    yield job("a_prediction_only", "configs/ghtt/a_small.yaml", 1000, after="p", **{"model.action_weight": 0.0})
+            key = "data.codec_checkpoint" if name == "posegpt" else "data.p_checkpoint"
+            settings[key] = str(ROOT / f"t{seed}_{after}" / "last")
+        yield Job(f"t{seed}_{name}", f"configs/{config}.yaml", settings, None if after is None else f"t{seed}_{after}")
 
 
 def train_missing(names: set[str] | None = None) -> None:

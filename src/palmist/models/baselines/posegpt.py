@@ -4,8 +4,9 @@ Papers: "PoseGPT: Quantization-based 3D Human Motion Generation and Forecasting"
 that of "Generative Hierarchical Temporal Transformer for Hand Pose and Action Modeling" (arXiv 2311.17366).
 
 In reading order: the 141 numbers of a frame (`to_frames`, `to_joints`), the quantiser, the auto-encoder `MotionCodec` (causal
-encoder at half the frame rate, product quantisation, decoder over all codes), and `MotionGPT`, which predicts the codes of
-both codebooks at once from the action's text feature, the length and the codes so far, with a key/value-cached sampler.
+encoder at half the frame rate, product quantisation, decoder over all codes), `MotionGPT`, which predicts the codes of
+both codebooks at once from the action's text feature, the length and the codes so far, with a key/value-cached sampler, and
+`PoseGPT`, both together: observed hands and an action to futures.
 
 Numbered deviations, and why:
 
@@ -19,7 +20,8 @@ where known or valid.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -76,8 +78,8 @@ def to_frames(vector: Tensor, known: Tensor, planar: bool = False) -> FrameCode:
     return FrameCode(torch.where(mask, frames, torch.zeros_like(frames)), mask)
 
 
-def to_joints(frames: Tensor, rotation: Tensor, translation: Tensor, size: Tensor) -> Tensor:
-    """Frames back to joints; hands are brought to the observed size.
+def to_joints(frames: Tensor, rotation: Tensor, translation: Tensor, size: Tensor, planar: bool = False) -> Tensor:
+    """Frames back to joints; hands are brought to the observed size, those of planar recordings stay in the plane.
 
     Args:
         frames: (..., T, 141). rotation (..., 2, 3, 3), translation (..., 2, 3): the first frame's palms, world -> local.
@@ -87,10 +89,14 @@ def to_joints(frames: Tensor, rotation: Tensor, translation: Tensor, size: Tenso
         joints (..., T, 2, 21, 3) metres, in the frame of the palms.
     """
     local = frames[..., _JOINTS].unflatten(-1, (2, 21, 3))
+    steps = frames[..., _STEPS].unflatten(-1, (2, 3))
+    if planar:
+        flat = frames.new_tensor([1.0, 1.0, 0.0])
+        local, steps = local * flat, steps * flat
     palm = local[..., list(pose_vector.PALM_JOINTS), :]
     own = torch.linalg.vector_norm(palm[..., 1:, :] - palm[..., :1, :], dim=-1).mean(-1)
     own = torch.where(own > 1e-6, own, torch.ones_like(own))
-    path = frames[..., _STEPS].unflatten(-1, (2, 3)).cumsum(-3) / pose_vector.MOTION_SCALE
+    path = steps.cumsum(-3) / pose_vector.MOTION_SCALE
     base = local * (size.unsqueeze(-2) / own)[..., None, None] + path.unsqueeze(-2)
     return (base - translation[..., None, :, None, :]) @ rotation.transpose(-1, -2).unsqueeze(-4)
 
@@ -113,11 +119,14 @@ class PoseGPTConfig:
     block: int = 512
     dropout: float = 0.2
     label_dim: int = 512
+    labels: tuple[str, ...] = ()
     max_frames: int = 256
+    rate: float = 30.0
     top_k: int = 20
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(self.labels))
         if self.code_dim % self.codebooks:
             raise InputError(f"code_dim is {self.code_dim}; expected a multiple of the {self.codebooks} codebooks")
 
@@ -392,3 +401,77 @@ class MotionGPT(nn.Module):
         share = best.softmax(-1).flatten(0, 1)
         drawn = torch.multinomial(share, 1, generator=generator).view(*best.shape[:2], 1)
         return place.gather(-1, drawn).squeeze(-1)
+
+
+class PoseGPT(nn.Module):
+    """A finished codec, frozen, and the prior over its codes.
+
+    Example:
+        >>> model = PoseGPT(PRESETS["small"]).eval()
+        >>> model.set_labels(["pour"], torch.randn(1, 384))
+        >>> model.config.labels
+        ('pour',)
+    """
+
+    def __init__(self, config: PoseGPTConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.codec = MotionCodec(config).requires_grad_(False)
+        self.gpt = MotionGPT(config)
+        self.register_buffer("label_features", torch.zeros(len(config.labels), config.label_dim))
+        self.label_features: Tensor
+
+    def train(self, mode: bool = True) -> PoseGPT:
+        """The codec never changes."""
+        super().train(mode)
+        self.codec.eval()
+        return self
+
+    def set_labels(self, names: Sequence[str], features: Tensor) -> None:
+        """The L actions that motion can be asked of, with their text features (L, label_dim)."""
+        if tuple(features.shape) != (len(names), self.config.label_dim):
+            raise InputError(
+                f"label features have shape {tuple(features.shape)}, expected {(len(names), self.config.label_dim)}; "
+                "encode each label once with the text encoder of this network"
+            )
+        self.label_features = F.normalize(features.detach().to(self.label_features), dim=-1)
+        self.config = replace(self.config, labels=tuple(names))
+
+    def loss(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Parts]:
+        """`MotionGPT.loss` of a batch with codes (B, N, C), valid (B, N), label (B,), length (B,)."""
+        action = self.label_features[batch["label"]]
+        return self.gpt.loss({**batch, "action": action}, generator)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        observed: Tensor,
+        known: Tensor,
+        palms: pose_vector.PalmFrames,
+        label: Tensor,
+        count: int,
+        futures: int = 20,
+        generator: torch.Generator | None = None,
+        planar: bool = False,
+    ) -> Tensor:
+        """K futures of `count` frames, (B, K, count, 2, 21, 3) metres, at the observed hand size.
+
+        Args:
+            observed, known: (B, T, 153) pose vectors of T frames (an even number), the first frame's motion reset, with
+                their palm frames (B, T, 2, ...).
+            label: (B,) row of the action. What the observation says of its own frames is taken from it, not from its codes.
+        """
+        T = observed.shape[1]
+        code = to_frames(observed, known, planar)
+        past = self.codec.encode(code.frames, code.known).repeat_interleave(futures, 0)
+        action = self.label_features[label].repeat_interleave(futures, 0)
+        length = torch.full((len(past),), T + count + count % 2, device=past.device)
+        codes = self.gpt.sample(past, action, length, generator)
+        frames = self.codec.decode(codes)
+        given, there = (part.repeat_interleave(futures, 0) for part in (code.frames, code.known))
+        frames = torch.cat((torch.where(there, given, frames[:, :T]), frames[:, T:]), dim=1)
+        rotation, translation, _ = pose_vector.observed_palm(palms, first=True)
+        size = pose_vector.observed_hand_size(palms, planar)
+        rotation, translation, size = (part.repeat_interleave(futures, 0) for part in (rotation, translation, size))
+        joints = to_joints(frames, rotation, translation, size, planar)
+        return joints[:, T : T + count].unflatten(0, (-1, futures))
