@@ -21,13 +21,13 @@ from palmist.models.ghtt_pose_block import neutral_vector
 from palmist.recording import Recording
 from palmist.windows import PoseSequence, body_context, to_model_space, to_pose_sequence
 
-__all__ = ["score_long_futures", "score_reduced_precision"]
+__all__ = ["LongWindow", "long_windows", "score_long_futures", "score_reduced_precision"]
 
 FLOWS = ("pa", "pb", "pb_given")
 OBSERVED, LONGEST, SHORTEST, STRIDE, SAMPLES, FACTOR = 16, 112, 60, 112, 20, 5.0
 
 
-class _Window:
+class LongWindow:
     """A recording's frames start .. start + 112 at 30 fps, of which the first 16 are observed."""
 
     def __init__(self, recording: Recording, whole: PoseSequence, start: int) -> None:
@@ -43,21 +43,23 @@ class _Window:
             part.time, scale, part.space, part.rate, part.name,
         )  # fmt: skip
         self.phase, self.subject, self.unit = start // OBSERVED, str(recording.subject), float(scale[0])
+        self.label = recording.segments[0].label if recording.segments else ""
 
 
-def _windows(recordings: Sequence[Recording]) -> list[_Window]:
+def long_windows(recordings: Sequence[Recording], shortest: int = SHORTEST) -> list[LongWindow]:
+    """Windows of 112 frames, the last of a recording shorter, but `shortest` frames or more; the first 16 are observed."""
     found = []
     for recording in recordings:
         whole = to_pose_sequence(recording)
-        for start in range(0, len(whole) - SHORTEST + 1, STRIDE):
+        for start in range(0, len(whole) - shortest + 1, STRIDE):
             # The acting hand must be seen at the end of the observation, or there is nothing to predict from.
             if bool(whole.known[start + OBSERVED - 4 : start + OBSERVED, 1, 0].all()):
-                found.append(_Window(recording, whole, start))
+                found.append(LongWindow(recording, whole, start))
     return found
 
 
 @torch.no_grad()
-def _predict(model: GHTT, window: _Window, flow: str, generator: torch.Generator) -> Futures:
+def predict_long_window(model: GHTT, window: LongWindow, flow: str, generator: torch.Generator) -> Futures:
     seen = window.sequence.slice(0, OBSERVED)
     joints, known = seen.joints[None], seen.known[None]
     code = pose_vector.encode(joints, known, seen.space)
@@ -72,14 +74,16 @@ def _predict(model: GHTT, window: _Window, flow: str, generator: torch.Generator
     return model.predict_long(clips, count, SAMPLES, FACTOR, generator, first_clip=given)
 
 
-def _true_clip(window: _Window) -> Tensor:
+def _true_clip(window: LongWindow) -> Tensor:
     """The true first future clip (1, 16, 153), its first motion relative to the last observed frame."""
     part = window.sequence.slice(0, 2 * OBSERVED)
     code = pose_vector.encode(part.joints[None], part.known[None], part.space)
-    return torch.where(code.known, code.vector, neutral_vector())[:, OBSERVED:]
+    given = torch.where(code.known, code.vector, neutral_vector())[:, OBSERVED:]
+    rest = 2 * OBSERVED - len(part)  # after the end of a short window there is no truth
+    return torch.cat((given, neutral_vector().expand(1, rest, -1)), dim=1)
 
 
-def _features(network: FeatureNetwork, joints: Tensor, known: Tensor, space: str) -> np.ndarray:
+def motion_features(network: FeatureNetwork, joints: Tensor, known: Tensor, space: str) -> np.ndarray:
     """joints (B, T, 2, 21, 3) with the true recording's mask known (T, 2, 21) -> (B, W)."""
     mask = known.expand(joints.shape[:-1])
     code = pose_vector.encode(torch.where(mask.unsqueeze(-1), joints, 0.0), mask, space)
@@ -102,18 +106,16 @@ def score_long_futures(folds: Sequence[tuple[int, list[Recording]]]) -> list[Ben
     spread: dict[str, list[tuple[float, float]]] = {flow: [] for flow in FLOWS}
     for number, recordings in folds:
         model = load_ghtt(ROOT / f"a_fold{number}" / "last")
-        for row, window in enumerate(_windows(recordings)):
+        for row, window in enumerate(long_windows(recordings)):
             sequence = window.sequence
             frames = len(sequence)
-            true_features.append(_features(network, sequence.joints[None], sequence.known, sequence.space))
+            true_features.append(motion_features(network, sequence.joints[None], sequence.known, sequence.space))
             for flow in FLOWS:
                 generator = torch.Generator().manual_seed(row)
-                future = _predict(model, window, flow, generator).joints[0, :, : frames - OBSERVED]
+                future = predict_long_window(model, window, flow, generator).joints[0, :, : frames - OBSERVED]
                 whole = torch.cat([sequence.joints[:OBSERVED].expand(SAMPLES, -1, -1, -1, -1), future], dim=1)
-                made[flow].append(_features(network, whole, sequence.known, sequence.space))
-                pixels = future[..., :2].numpy() / window.unit
-                seen = sequence.known[OBSERVED:].numpy()
-                spread[flow].append(tuple(_apd(pixels[:, :, hand], seen[:, hand]) for hand in (0, 1)))  # type: ignore[arg-type]
+                made[flow].append(motion_features(network, whole, sequence.known, sequence.space))
+                spread[flow].append(both_apd(window, future))
     reference = np.concatenate(true_features)
     records = []
     for flow in FLOWS:
@@ -139,13 +141,13 @@ def score_reduced_precision(folds: Sequence[tuple[int, list[Recording]]]) -> lis
     errors: dict[str, list[float]] = {precision: [] for precision in precisions}
     for number, recordings in folds:
         model = load_ghtt(ROOT / f"a_fold{number}" / "last")
-        for row, window in enumerate(_windows(recordings)):
+        for row, window in enumerate(long_windows(recordings)):
             truth, known = window.sequence.joints[OBSERVED:], window.sequence.known[OBSERVED:, 1]
             if not known.any():
                 continue
             for precision in precisions:
                 model.set_precision(precision)
-                future = _predict(model, window, "pb", torch.Generator().manual_seed(row)).joints[0, :, : len(truth)]
+                future = predict_long_window(model, window, "pb", torch.Generator().manual_seed(row)).joints[0, :, : len(truth)]
                 distance = torch.linalg.vector_norm((future - truth)[..., 1, :, :2], dim=-1)[:, known]  # (K, joints)
                 errors[precision].append(float(distance.mean()) / window.unit)
     exact = np.array(errors["float32"])
@@ -159,6 +161,13 @@ def score_reduced_precision(folds: Sequence[tuple[int, list[Recording]]]) -> lis
             change = float(values.mean() / exact.mean() - 1)
             records.append(make_record(f"{name}/ade_change", change, "share", len(values), command, seeds=(0,)))
     return records
+
+
+def both_apd(window: LongWindow, future: Tensor) -> tuple[float, float]:
+    """APD of the left and the right hand in pixels; NaN for a hand that is never seen. future: (K, T', 2, 21, 3)."""
+    pixels, seen = future[..., :2].numpy() / window.unit, window.sequence.known[OBSERVED:].numpy()
+    left, right = (_apd(pixels[:, :, hand], seen[:, hand]) for hand in (0, 1))
+    return left, right
 
 
 def _apd(samples: np.ndarray, known: np.ndarray) -> float:

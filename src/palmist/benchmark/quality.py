@@ -405,6 +405,13 @@ def futures() -> list[BenchmarkRecord]:
     return score_long_futures(folds) + score_reduced_precision([(number, people[::4]) for number, people in folds])
 
 
+def ghtt_tables() -> list[BenchmarkRecord]:
+    """G-HTT's Tables 1 to 4 in kind, three seeds, equal budget."""
+    from palmist.benchmark.ghtt_tables import ghtt_tables as measure
+
+    return measure()
+
+
 SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "round_trip": round_trip,
     "refinement": refinement,
@@ -414,6 +421,7 @@ SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "prediction": prediction,
     "futures": futures,
     "rivals": rivals,
+    "ghtt-tables": ghtt_tables,
     "one_set": one_set,
     "no_context": no_context,
     "no_noise": no_noise,

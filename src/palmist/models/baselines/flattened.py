@@ -178,15 +178,17 @@ class FlattenedVAE(nn.Module):
         factor: float = WEAKER,
         generator: torch.Generator | None = None,
         planar: bool = False,
+        first: Tensor | None = None,
     ) -> Tensor:
         """K futures of `count` frames, (B, K, count, 2, 21, 3) metres, from the last seen palms at the observed size.
 
-        observed, known (B, T, 153), frames (B, T): the observation, with its palm frames (B, T, 2, ...).
+        observed, known (B, T, 153), frames (B, T): the observation, with its palm frames (B, T, 2, ...). first: (B,) number
+        of its first frame since the start of the action, 0 if absent.
         """
-        code = self.encode(observed, known, frames)
+        code = self.encode(observed, known, frames, first)
         mean, spread = (part.repeat_interleave(futures, 0) for part in (code.mean, code.log_variance))
         latent = sample_latent(mean, spread, factor, generator)
-        length = frames.sum(1)
+        length = frames.sum(1) + (0 if first is None else first)
         numbers = (length.unsqueeze(1) + torch.arange(count, device=length.device)).repeat_interleave(futures, 0)
         tokens, seen = (part.repeat_interleave(futures, 0) for part in (code.tokens, frames))
         vector = self.decode(latent, numbers, tokens, seen)
