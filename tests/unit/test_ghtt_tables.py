@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from palmist.benchmark import ghtt_tables as tables
-from palmist.benchmark.long_futures import LONGEST, OBSERVED, long_windows, predict_long_window
 from palmist.evaluate import load_ghtt
+from palmist.long_futures import LONGEST, OBSERVED, ghtt_predictor, long_windows
 from palmist.model_zoo import checkpoint_path
 from palmist.readers import open_data
 from palmist.splits import recordings_of
@@ -63,8 +63,8 @@ def test_windows_keep_what_they_observe_and_short_ones_can_be_given_their_first_
     assert {window.label for window in windows} <= {"grasp small", "grasp medium", "grasp large"}
     model = load_ghtt(checkpoint_path("ghtt-small"))
     short = min(windows, key=lambda window: len(window.sequence))
-    future = predict_long_window(model, short, "pb_given", torch.Generator().manual_seed(0)).joints
-    assert future.shape[2] >= len(short.sequence) - OBSERVED
+    future = ghtt_predictor(model, "pb_given")(short, torch.Generator().manual_seed(0))
+    assert future.shape[1] >= short.ahead == len(short.sequence) - OBSERVED
     assert torch.isfinite(future).all()
 
 

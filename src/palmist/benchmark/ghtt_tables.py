@@ -8,7 +8,7 @@ signer S2 of asl_words (Table 1), persons P1 and P2 of reach_to_grasp (Tables 2 
   much; "low" and "high" are 0.05 and 0.15 hand sizes. These levels stand in the place of the paper's cameras, and the
   disturbed input in the place of its image estimator. Errors in millimetres of a hand of 90 mm from wrist to knuckles,
   over every second frame at 30 fps (HTT's rate).
-- Tables 2 to 4, prediction: windows of up to 112 frames at 30 fps, 16 observed, as `palmist.benchmark.long_futures`.
+- Tables 2 to 4, prediction: windows of up to 112 frames at 30 fps, 16 observed, as `palmist.long_futures`.
 
 An interval resamples seeds and, within them, sessions (words) or windows (reach). That of an FID, which has one value a
 seed, is its smallest and largest value.
@@ -27,25 +27,25 @@ from palmist import pose_vector
 from palmist.action_bank import pad_sequences
 from palmist.augment import HandBatch
 from palmist.benchmark import plan
-from palmist.benchmark.long_futures import (
-    FACTOR,
-    OBSERVED,
-    SAMPLES,
-    LongWindow,
-    both_apd,
-    load_feature_network,
-    long_windows,
-    motion_features,
-    predict_long_window,
-)
 from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.evaluate import load_ghtt, recognise
+from palmist.feature_task import load_feature_network
 from palmist.generative_tasks import load_flattened, load_posegpt
+from palmist.long_futures import (
+    FACTOR,
+    SAMPLES,
+    LongWindow,
+    MotionScore,
+    flattened_predictor,
+    ghtt_predictor,
+    long_windows,
+    posegpt_predictor,
+    true_features,
+)
 from palmist.metrics.motion import frechet_distance
 from palmist.metrics.pose import mpjpe_pa_errors, mpjpe_ra_errors
-from palmist.models.baselines.flattened import STRONGER, WEAKER, FlattenedVAE
+from palmist.models.baselines.flattened import STRONGER, WEAKER
 from palmist.models.baselines.htt import HTT
-from palmist.models.baselines.posegpt import PoseGPT
 from palmist.models.feature_network import FeatureNetwork, weights_hash
 from palmist.models.ghtt import GHTT, cut_clips
 from palmist.readers import open_data
@@ -166,71 +166,20 @@ def _recognition(seed: int) -> dict[str, np.ndarray]:
 
 # ---------------------------------------------------------------------------------------------------- Tables 2 to 4
 
-Predictor = Callable[[LongWindow, torch.Generator], Tensor]
 
-
-def _by_ghtt(model: GHTT, flow: str) -> Predictor:
-    return lambda window, generator: predict_long_window(model, window, flow, generator).joints[0]
-
-
-def _seen(window: LongWindow) -> tuple[Tensor, Tensor, pose_vector.PalmFrames]:
-    seen = window.sequence.slice(0, OBSERVED)
-    code = pose_vector.encode(seen.joints[None], seen.known[None], seen.space)
-    vector, known = pose_vector.reset_first_motion(code.vector, code.known, code.palms.valid)
-    return vector, known, code.palms
-
-
-def _by_flattened(model: FlattenedVAE, factor: float) -> Predictor:
-    def predict(window: LongWindow, generator: torch.Generator) -> Tensor:
-        vector, known, palms = _seen(window)
-        frames, planar = torch.ones(1, OBSERVED, dtype=torch.bool), window.sequence.planar
-        first = torch.tensor([window.phase * OBSERVED])
-        count = len(window.sequence) - OBSERVED
-        return model.predict(vector, known, frames, palms, count, SAMPLES, factor, generator, planar, first)[0]
-
-    return predict
-
-
-def _by_posegpt(model: PoseGPT) -> Predictor:
-    def predict(window: LongWindow, generator: torch.Generator) -> Tensor:
-        vector, known, palms = _seen(window)
-        label = torch.tensor([model.config.labels.index(window.label)])  # the true action, as in the paper's comparison
-        count = len(window.sequence) - OBSERVED
-        return model.predict(vector, known, palms, label, count, SAMPLES, generator, window.sequence.planar)[0]
-
-    return predict
-
-
-class _Motion:
-    """What is measured of one model: features (W * K, D), APD (W, 2 hands) and the best of K's error (W,), in pixels."""
-
-    def __init__(self, network: FeatureNetwork, windows: Sequence[LongWindow], predict: Predictor) -> None:
-        features, spread, best = [], [], []
-        for row, window in enumerate(windows):
-            sequence = window.sequence
-            future = predict(window, torch.Generator().manual_seed(row))[:, : len(sequence) - OBSERVED]
-            whole = torch.cat([sequence.joints[:OBSERVED].expand(SAMPLES, -1, -1, -1, -1), future], dim=1)
-            features.append(motion_features(network, whole, sequence.known, sequence.space))
-            spread.append(both_apd(window, future))
-            truth, known = sequence.joints[OBSERVED:, 1], sequence.known[OBSERVED:, 1]
-            distance = torch.linalg.vector_norm((future[:, :, 1] - truth)[..., :2], dim=-1)[:, known]  # (K, joints)
-            best.append(float(distance.mean(1).min()) / window.unit if known.any() else np.nan)
-        self.features, self.spread, self.best = np.stack(features), np.array(spread), np.array(best)
-
-
-def _prediction(seed: int, windows: Sequence[LongWindow], network: FeatureNetwork) -> dict[str, _Motion]:
+def _prediction(seed: int, windows: Sequence[LongWindow], network: FeatureNetwork) -> dict[str, MotionScore]:
     ghtt, alone = load_ghtt(_folder(seed, "a")), load_ghtt(_folder(seed, "a_prediction_only"))
     flattened, posegpt = load_flattened(_folder(seed, "flattened")), load_posegpt(_folder(seed, "posegpt"))
     ways = {
-        "ghtt_pa": _by_ghtt(ghtt, "pa"),
-        "ghtt_pb": _by_ghtt(ghtt, "pb"),
-        "ghtt_pb_given": _by_ghtt(ghtt, "pb_given"),
-        "prediction_only_pb": _by_ghtt(alone, "pb"),
-        "posegpt": _by_posegpt(posegpt),
-        "flattened_weaker": _by_flattened(flattened, WEAKER),
-        "flattened_stronger": _by_flattened(flattened, STRONGER),
+        "ghtt_pa": ghtt_predictor(ghtt, "pa"),
+        "ghtt_pb": ghtt_predictor(ghtt, "pb"),
+        "ghtt_pb_given": ghtt_predictor(ghtt, "pb_given"),
+        "prediction_only_pb": ghtt_predictor(alone, "pb"),
+        "posegpt": posegpt_predictor(posegpt),
+        "flattened_weaker": flattened_predictor(flattened, WEAKER),
+        "flattened_stronger": flattened_predictor(flattened, STRONGER),
     }
-    return {name: _Motion(network, windows, predict) for name, predict in ways.items()}
+    return {name: MotionScore.of(predict, windows, network) for name, predict in ways.items()}
 
 
 def _folder(seed: int, name: str) -> str:
@@ -257,7 +206,7 @@ def _over_seeds(values: np.ndarray, groups: np.ndarray) -> tuple[float, int, tup
 
 
 def _prediction_records(
-    found: Sequence[dict[str, _Motion]], windows: Sequence[LongWindow], reference: np.ndarray, network: str
+    found: Sequence[dict[str, MotionScore]], windows: Sequence[LongWindow], reference: np.ndarray, network: str
 ) -> list[BenchmarkRecord]:
     records = []
     lengths = np.array([len(window.sequence) for window in windows])
@@ -276,8 +225,8 @@ def _prediction_records(
             seeds = plan.TABLE_SEEDS[: len(found)]
             unit = "squared feature units"
             records.append(make_record(f"{prefix}/fid_{seconds}s", value, unit, int(kept.sum()), note, interval, seeds))
-            columns = {f"apd_{side}": np.stack([m[name].spread[kept, hand] for m in found]) for hand, side in enumerate(SIDES)}
-            columns["ade_k20"] = np.stack([m[name].best[kept] for m in found])
+            columns = {f"apd_{side}": np.stack([m[name].apd[kept, hand] for m in found]) for hand, side in enumerate(SIDES)}
+            columns["ade_k20"] = np.stack([m[name].ade_best[kept, 1] for m in found])
             for metric, values in columns.items():
                 value, n, interval = _over_seeds(values, where)
                 records.append(make_record(f"{prefix}/{metric}_{seconds}s", value, "px", n, note, interval, seeds))
@@ -302,9 +251,7 @@ def ghtt_tables(seeds: Sequence[int] = plan.TABLE_SEEDS) -> list[BenchmarkRecord
         value, n, interval = _over_seeds(np.stack([found[name] for found in recognition]), sessions)
         records.append(make_record(name, value, unit, n, COMMAND, interval, seeds))
     network = load_feature_network(plan.ROOT / "feature_reach" / "last")
-    windows = long_windows(recordings_of(open_data("reach_to_grasp"), FOLDS[1].people), shortest=30)
-    reference = np.concatenate(
-        [motion_features(network, w.sequence.joints[None], w.sequence.known, w.sequence.space) for w in windows]
-    )
+    windows = long_windows(recordings_of(open_data("reach_to_grasp"), FOLDS[1].people), shortest=30, hands=(1,))
+    reference = true_features(network, windows)
     prediction = [_prediction(seed, windows, network) for seed in track(seeds, "Tables 2 to 4, seed by seed")]
     return records + _prediction_records(prediction, windows, reference, weights_hash(network))
