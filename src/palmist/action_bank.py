@@ -27,7 +27,7 @@ from palmist.windows import PoseSequence, body_context
 
 CLIP_LENGTH = 16  # frames that crops and phases are counted in where there is no P-block
 
-__all__ = ["ActionDataset", "ActionGroup", "ClipTokens", "clip_tokens", "pad_sequences"]
+__all__ = ["ActionDataset", "ActionGroup", "ClipTokens", "HandStore", "clip_tokens", "pad_sequences"]
 
 
 class ClipTokens(NamedTuple):
@@ -51,6 +51,31 @@ def pad_sequences(sequences: Sequence[PoseSequence], frames: int | None = None) 
     length = torch.tensor([min(len(sequence), longest) for sequence in sequences])
     inside = torch.arange(longest) < length[:, None]
     return HandBatch(stack("joints"), stack("known"), stack("body"), stack("body_known"), inside)
+
+
+class HandStore:
+    """Sequences of different lengths side by side in memory; `rows` pads those that are asked for to the longest of all."""
+
+    def __init__(self, sequences: Sequence[PoseSequence]) -> None:
+        lengths = torch.tensor([len(sequence) for sequence in sequences])
+        self.length = lengths
+        self.offset = lengths.cumsum(0) - lengths
+        self.longest = int(lengths.max())
+        self.joints, self.known, self.body, self.body_known = (
+            torch.cat([getattr(sequence, name) for sequence in sequences]) for name in ("joints", "known", "body", "body_known")
+        )
+
+    def rows(self, index: Tensor) -> HandBatch:
+        """The sequences `index` (N,) long, as `pad_sequences` of them all would hold them."""
+        step = torch.arange(self.longest)
+        inside = step < self.length[index, None]
+        place = (self.offset[index, None] + step).clamp_max(len(self.joints) - 1)
+
+        def take(values: Tensor) -> Tensor:
+            mask = inside.reshape(*inside.shape, *([1] * (values.dim() - 1)))
+            return torch.where(mask, values[place], torch.zeros((), dtype=values.dtype))
+
+        return HandBatch(take(self.joints), take(self.known), take(self.body), take(self.body_known), inside)
 
 
 def clip_tokens(batch: HandBatch, space: str, block: PBlock, config: ABlockConfig) -> ClipTokens:
@@ -93,13 +118,13 @@ class ActionGroup:
     """Recordings of one taxonomy and one space.
 
     Attributes:
-        hands: padded recordings. label: (N,) row of the label table, -1 unlabelled. candidates: (L,) bool, the taxonomy.
+        hands: the recordings. label: (N,) row of the label table, -1 unlabelled. candidates: (L,) bool, the taxonomy.
         share: chance that a batch comes from this group.
         unsigned_label: row for synthetic recordings without a sign (`make_unsigned`), None for none.
     """
 
     name: str
-    hands: HandBatch
+    hands: HandBatch | HandStore
     label: Tensor
     candidates: Tensor
     space: str

@@ -257,14 +257,17 @@ def train(
 def evaluate(
     checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A model's name or the folder of a checkpoint.")],
     data: Annotated[str, typer.Option(metavar="STORE", help="A store, or the name of an open data set.")],
-    split: Annotated[str, typer.Option(metavar="NAME", help="For example cross_signer_a, or all.")] = "all",
+    split: Annotated[str, typer.Option(metavar="NAME", help="For example cross_signer_a, test, or all.")] = "all",
+    features: Annotated[
+        str | None, typer.Option(metavar="CHECKPOINT", help="A trained feature network: also FID and APD of long futures.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Measure a checkpoint: every metric that the model and the data allow."""
     from palmist.evaluate_checkpoint import evaluate_checkpoint
 
     with busy(f"evaluating {checkpoint} on {data}"):
-        records = evaluate_checkpoint(checkpoint, data, split)
+        records = evaluate_checkpoint(checkpoint, data, split, features)
     console(json_file).print(records_table(records))
     write_json(json_file, [record.to_json() for record in records])
 

@@ -1,4 +1,4 @@
-"""`palmist evaluate`: every metric that a checkpoint and the data allow, on one split by person."""
+"""`palmist evaluate`: every metric that a checkpoint and the data allow, on one split by person or the set's official one."""
 
 from __future__ import annotations
 
@@ -9,21 +9,60 @@ from pathlib import Path
 import numpy as np
 
 from palmist.benchmark_record import BenchmarkRecord, make_record
+from palmist.checkpoint import load_checkpoint
 from palmist.errors import InputError
 from palmist.evaluate import forecast, load_ghtt, recognise, refine_vectors, score_refinement
+from palmist.feature_task import load_feature_network
 from palmist.forecast_protocol import PROTOCOLS, forecast_windows, score_forecasts
+from palmist.generative_tasks import load_flattened, load_posegpt
+from palmist.long_futures import (
+    FLOWS,
+    MotionScore,
+    Predictor,
+    flattened_predictor,
+    ghtt_predictor,
+    long_windows,
+    posegpt_predictor,
+    true_features,
+)
 from palmist.metrics.classification import accuracy, mean_class_accuracy
 from palmist.metrics.intervals import Metric, mean_metric
+from palmist.metrics.motion import frechet_distance
 from palmist.model_zoo import checkpoint_path
+from palmist.models.baselines.flattened import STRONGER, WEAKER, FlattenedVAE
+from palmist.models.baselines.posegpt import PoseGPT
+from palmist.models.feature_network import weights_hash
 from palmist.models.ghtt import GHTT
 from palmist.readers import OPEN_SETS, open_data
 from palmist.recording import Recording
-from palmist.splits import named_split, recordings_of
+from palmist.rival_tasks import Rival, load_rival, recognise_rival
+from palmist.splits import SPLITS, named_split, recordings_of
 from palmist.store import Store
 from palmist.tasks import labelled_parts
 from palmist.windows import to_pose_sequence
 
 __all__ = ["evaluate_checkpoint"]
+
+Model = GHTT | Rival | FlattenedVAE | PoseGPT
+LONG_STRIDE = 16  # frames between the windows of long futures, as in the paper
+
+
+def _load(checkpoint: str | Path) -> tuple[str, Model]:
+    """The kind of a checkpoint and its model."""
+    path = checkpoint_path(checkpoint)
+    kind = str(load_checkpoint(path).config.get("model"))
+    if kind == "flattened":
+        return kind, load_flattened(path)
+    if kind == "posegpt":
+        return kind, load_posegpt(path)
+    if kind in ("htt", "recognition_only"):
+        return kind, load_rival(path)
+    if kind == "ghtt":
+        return kind, load_ghtt(path)
+    raise InputError(
+        f"{checkpoint} holds a model of kind '{kind}', which has nothing to evaluate by itself; expected ghtt, htt, "
+        "recognition_only, flattened or posegpt"
+    )
 
 
 def _recordings(data: str) -> tuple[str, list[Recording]]:
@@ -36,13 +75,27 @@ def _recordings(data: str) -> tuple[str, list[Recording]]:
     return recordings[0].name.split("/")[0], recordings
 
 
-def evaluate_checkpoint(checkpoint: str | Path, data: str, split: str = "all") -> list[BenchmarkRecord]:
-    """Refinement, recognition and prediction of a checkpoint on the test people of a split.
+def _test_part(name: str, recordings: list[Recording], split: str) -> list[Recording]:
+    official = sorted({recording.split for recording in recordings if recording.split})
+    if split in official:
+        return [recording for recording in recordings if recording.split == split]
+    if official and name not in SPLITS and split != "all":
+        raise InputError(f"{name} has no split '{split}'; expected one of all, {', '.join(official)}")
+    return recordings_of(recordings, named_split(name, split).test)
+
+
+def evaluate_checkpoint(
+    checkpoint: str | Path, data: str, split: str = "all", features: str | Path | None = None
+) -> list[BenchmarkRecord]:
+    """Refinement, recognition and prediction of a checkpoint on the test part of a split.
 
     Args:
-        checkpoint: the folder of a checkpoint, or a model's name.
+        checkpoint: the folder of a checkpoint (G-HTT or a rival), or a model's name.
         data: an open set's name, or the folder of a store.
-        split: a name in `palmist.splits.SPLITS` ("all": every recording; the caller knows whom the model has seen).
+        split: a name in `palmist.splits.SPLITS`, or one of the set's official splits ("test"); "all": every recording (the
+            caller knows whom the model has seen).
+        features: the folder of a trained feature network; with it, models that predict are scored on long futures: FID, APD
+            and error, 20 samples from windows every 16 frames that have 1 s and 2 s left (the paper's Tables 2 to 4).
 
     Returns:
         Records named data/split/model/metric. Sets without labels that the model knows have no accuracy, sets without a
@@ -55,35 +108,52 @@ def evaluate_checkpoint(checkpoint: str | Path, data: str, split: str = "all") -
         >>> evaluate_checkpoint("ghtt-small", "asl_words", "cross_signer_a")[0].name
         'asl_words/cross_signer_a/ghtt/accuracy'
     """
-    model = load_ghtt(checkpoint_path(checkpoint))
+    kind, model = _load(checkpoint)
     name, recordings = _recordings(data)
-    chosen = recordings_of(recordings, named_split(name, split).test)
+    chosen = _test_part(name, recordings, split)
     if not chosen:
         raise InputError(f"{data} holds no recording of the test people of split '{split}'; expected at least one")
     shown = "CHECKPOINT" if Path(checkpoint).is_absolute() else str(checkpoint)
     command = f"palmist evaluate {shown} --data {name} --split {split}"
-    measured = [*_recognition(model, chosen), *_refinement(model, chosen), *_prediction(model, name, chosen)]
+    measured = [(kind, *row) for row in _recognition(model, chosen)]
+    if isinstance(model, GHTT):
+        measured += [(kind, *row) for row in (*_refinement(model, chosen), *_prediction(model, name, chosen))]
+    if features is not None:
+        measured += _long_futures(kind, model, chosen, features)
+        command += f" --features {'FEATURES' if Path(features).is_absolute() else features}"
+    if not measured:
+        raise InputError(
+            f"{checkpoint} ({kind}) and {name} have nothing in common to measure; a model that only predicts needs "
+            "--features, the folder of a trained feature network"
+        )
     return [
-        make_record(f"{name.lower()}/{split}/ghtt/{metric}", value.value, unit, value.n, command, value.interval)
-        for metric, value, unit in measured
+        make_record(f"{name.lower()}/{split}/{model_name}/{metric}", value.value, unit, value.n, command, value.interval)
+        for model_name, metric, value, unit in measured
     ]
 
 
 _Row = tuple[str, Metric, str]
 
 
-def _recognition(model: GHTT, recordings: Sequence[Recording]) -> list[_Row]:
-    if model.a is None:
+def _recognition(model: Model, recordings: Sequence[Recording]) -> list[_Row]:
+    block = model.a if isinstance(model, GHTT) else model
+    if block is None or isinstance(block, PoseGPT):
         return []
     items = [part for recording in recordings for part in labelled_parts(recording, None)]
-    known = [item for item in items if item[1] in model.a.config.labels]
+    known = [item for item in items if item[1] in block.config.labels]
     if not known:
         return []
     labels = tuple(sorted({label for _, label in known}))
-    result = recognise(model, known, labels)
+    if isinstance(model, GHTT):
+        result = recognise(model, known, labels)
+        predicted, truth = result.predicted, result.truth
+    else:
+        assert not isinstance(model, PoseGPT)
+        probabilities, true = recognise_rival(model, known, labels)
+        predicted, truth = probabilities.argmax(1).numpy(), true.numpy()
     return [
-        ("accuracy", accuracy(result.predicted, result.truth), "share"),
-        ("class_mean_accuracy", mean_class_accuracy(result.predicted, result.truth, len(labels)), "share"),
+        ("accuracy", accuracy(predicted, truth), "share"),
+        ("class_mean_accuracy", mean_class_accuracy(predicted, truth, len(labels)), "share"),
     ]
 
 
@@ -113,3 +183,47 @@ def _prediction(model: GHTT, name: str, recordings: Sequence[Recording]) -> list
 
     one, many, unit = scores(certain), scores(sampled), windows[0].recording_unit
     return [("ade", one["ade"], unit), ("fde", one["fde"], unit), ("ade_k20", many["ade_best"], unit)]
+
+
+def _predictors(kind: str, model: Model) -> dict[str, Predictor]:
+    if isinstance(model, GHTT):
+        flows = FLOWS if model.a is not None else FLOWS[:1]
+        return {f"{kind}_{flow}": ghtt_predictor(model, flow) for flow in flows}
+    if isinstance(model, FlattenedVAE):
+        return {
+            f"{kind}_weaker": flattened_predictor(model, WEAKER), f"{kind}_stronger": flattened_predictor(model, STRONGER)
+        }  # fmt: skip
+    return {kind: posegpt_predictor(model)} if isinstance(model, PoseGPT) else {}
+
+
+def _long_futures(
+    kind: str, model: Model, recordings: Sequence[Recording], features: str | Path
+) -> list[tuple[str, str, Metric, str]]:
+    """Tables 2 to 4 of the paper, within labelled actions where there are any."""
+    from rich.progress import track
+
+    network = load_feature_network(features)
+    parts = [part for recording in recordings for part, _ in labelled_parts(recording, None)] or list(recordings)
+    windows = long_windows(parts, shortest=30, stride=LONG_STRIDE)
+    if isinstance(model, PoseGPT):  # it is told the action
+        windows = [window for window in windows if window.label in model.config.labels]
+    if not windows:
+        return []
+    lengths, reference = np.array([len(window.sequence) for window in windows]), true_features(network, windows)
+    unit, rows = windows[0].unit_name, []
+    for name, predict in track(list(_predictors(kind, model).items()), "sampling futures", transient=True):
+        score = MotionScore.of(predict, windows, network)
+        for seconds in (1, 2):
+            kept = lengths >= 30 * seconds
+            if kept.sum() < 2:
+                continue
+            made = score.features[kept].reshape(-1, reference.shape[1])
+            distance = frechet_distance(made, reference[kept])
+            unit_of_fid = f"squared units of feature network {weights_hash(network)}"
+            rows.append((name, f"fid_{seconds}s", Metric(distance.value, int(kept.sum())), unit_of_fid))
+            for metric in ("apd", "ade", "ade_best"):
+                for hand, side in enumerate(("left", "right")):
+                    values = getattr(score, metric)[kept, hand]
+                    if np.isfinite(values).any():
+                        rows.append((name, f"{metric}_{side}_{seconds}s", mean_metric(values, interval=True), unit))
+    return rows

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from palmist.action_bank import ActionDataset, ActionGroup, as_json, pad_sequences
+from palmist.action_bank import ActionDataset, ActionGroup, HandStore, as_json
 from palmist.augment import AugmentConfig, HandBatch
 from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
 from palmist.config import TrainConfig, build_config, merge
@@ -211,7 +211,7 @@ class CodecTask(_MotionTask):
             for space, sequences in spaces.items():
                 change = build_config(AugmentConfig, entry.augment, f"data.sets.{key}.augment")
                 group = ActionGroup(
-                    key, pad_sequences(sequences), torch.zeros(len(sequences), dtype=torch.long),
+                    key, HandStore(sequences), torch.zeros(len(sequences), dtype=torch.long),
                     torch.ones(1, dtype=torch.bool), space, entry.share / len(spaces), augment=change,
                 )  # fmt: skip
                 groups.append(group)

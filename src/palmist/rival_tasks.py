@@ -19,6 +19,7 @@ from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
 from palmist.config import TrainConfig, build_config, merge
 from palmist.errors import InputError
 from palmist.models.baselines import htt, recognition_only
+from palmist.models.baselines.flattened import FlattenedVAE
 from palmist.pose_bank import NoiseConfig, add_pose_noise
 from palmist.pose_vector import encode, reset_first_motion
 from palmist.recording import Recording
@@ -168,7 +169,7 @@ def load_rival(path: str | Path) -> Rival:
 
 @torch.no_grad()
 def recognise_rival(
-    model: Rival, items: list[tuple[Recording, str]], labels: tuple[str, ...], batch_size: int = 256
+    model: Rival | FlattenedVAE, items: list[tuple[Recording, str]], labels: tuple[str, ...], batch_size: int = 256
 ) -> tuple[Tensor, Tensor]:
     """Recognise whole recordings among `labels`.
 
@@ -188,7 +189,7 @@ def recognise_rival(
         hands = pad_sequences(sequences)
         hands = HandBatch(*(getattr(hands, name)[:, ::step] for name in hands.__dataclass_fields__))
         tokens = frame_tokens(hands, sequences[0].space)
-        body = (tokens.context, tokens.context_known)
+        body = () if isinstance(model, FlattenedVAE) else (tokens.context, tokens.context_known)
         share = torch.zeros(len(part), len(labels))
         share[:, learnt] = model.recognise(tokens.frames, tokens.known, tokens.mask, candidates, *body)[:, rows]
         found.append(share)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from palmist.action_bank import ActionDataset, ActionGroup, as_json, pad_sequences
+from palmist.action_bank import ActionDataset, ActionGroup, HandStore, as_json
 from palmist.augment import AugmentConfig
 from palmist.checkpoint import Checkpoint, load_checkpoint
 from palmist.config import TrainConfig, build_config, merge
@@ -39,8 +39,9 @@ class SetConfig:
     """One source of recordings.
 
     reader: an open set's name (default: the key it stands under), or None with ``store`` = the folder of a store.
-    subjects: people to train on, None for all. exclude: names of recordings to leave out (a set that names nobody is
-    split by recording). share: chance of a training window to come from this set.
+    subjects: people to train on, None for all. split: only recordings of this official split, for example "train".
+    exclude: names of recordings to leave out (a set that names nobody is split by recording).
+    share: chance of a training window to come from this set.
     span: a name in a recording's provenance that holds [start, end] seconds to train on, None for the whole.
     unsigned_label: label for synthetic recordings without a sign, see `palmist.augment.make_unsigned`.
     """
@@ -48,6 +49,7 @@ class SetConfig:
     reader: str | None = None
     store: str | None = None
     subjects: list[str] | None = None
+    split: str | None = None
     exclude: list[str] = field(default_factory=list)
     share: float = 1.0
     span: str | None = None
@@ -102,6 +104,11 @@ def load_recordings(name: str, config: SetConfig) -> list[Recording]:
     if not chosen:
         there = sorted({str(recording.subject) for recording in recordings})
         raise InputError(f"set '{name}' has no recording of {config.subjects}; expected subjects among {there}")
+    if config.split is not None:
+        splits = sorted({str(recording.split) for recording in chosen})
+        chosen = [recording for recording in chosen if recording.split == config.split]
+        if not chosen:
+            raise InputError(f"set '{name}' has no recording of split '{config.split}'; expected one of {', '.join(splits)}")
     return chosen
 
 
@@ -246,6 +253,8 @@ class ActionTask:
         groups = []
         for key, entry in sets.items():
             items = [item for recording in load_recordings(key, entry) for item in labelled_parts(recording, entry.span)]
+            if not items:
+                raise InputError(f"set '{key}' has no labelled part; prepare it with its labels or leave it out of data.{name}")
             sequences = [to_pose_sequence(recording, rate) for recording, _ in items]
             label = torch.tensor([row.get(label, -1) for _, label in items])
             candidates = torch.zeros(len(labels), dtype=torch.bool)
@@ -254,7 +263,7 @@ class ActionTask:
             groups.append(
                 ActionGroup(
                     name=key,
-                    hands=pad_sequences(sequences),
+                    hands=HandStore(sequences),
                     label=label,
                     candidates=candidates,
                     space=sequences[0].space,

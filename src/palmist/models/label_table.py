@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -70,3 +70,18 @@ def cross_entropy(scores: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     entropy = -scores.log_softmax(-1).gather(1, index.unsqueeze(1)).squeeze(1)
     entropy = torch.where(labelled, entropy, torch.zeros_like(entropy))
     return masked_mean(entropy, labelled), masked_mean((scores.argmax(-1) == label).to(scores.dtype), labelled)
+
+
+def over_windows(probabilities: Callable[[slice], Tensor], mask: Tensor, size: int) -> Tensor:
+    """Label probabilities of long recordings: those of windows of `size` frames, added and divided by their sum (HTT).
+
+    probabilities: frames of the batch to (B, L). mask: (B, T) bool, the frames that a row has. InputError for no frames.
+    """
+    total: Tensor | None = None
+    for start in range(0, mask.shape[1], size):
+        part = slice(start, start + size)
+        share = probabilities(part) * mask[:, part].any(1, keepdim=True)
+        total = share if total is None else total + share
+    if total is None:
+        raise InputError("there are no frames to recognise; give at least one")
+    return total / total.sum(1, keepdim=True).clamp_min(1e-9)

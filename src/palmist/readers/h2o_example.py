@@ -13,13 +13,13 @@ import numpy as np
 from palmist.errors import InputError
 from palmist.readers.h2o import ACTIONS, CAMERAS, OBJECTS, RATE
 
-FRAMES = 48
+FRAMES = 96
 INTRINSICS = (636.66, 636.25, 635.28, 366.87, 1280, 720)
 #: (split, sequence, ((action label, start frame, end frame), ...))
 SEQUENCES: tuple[tuple[str, str, tuple[tuple[int, int, int], ...]], ...] = (
     ("train", "subject1/h1/0", ((5, 2, 20), (13, 22, 44))),
     ("train", "subject2/k1/1", ((23, 4, 40),)),
-    ("val", "subject3/o1/0", ((18, 3, 24), (21, 26, 46))),
+    ("val", "subject3/o1/0", ((13, 3, 47), (5, 49, 94))),
     ("test", "subject4/h2/2", ((33, 5, 30),)),
 )
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from palmist import pose_vector
 from palmist.errors import InputError
 from palmist.models.ghtt_pose_block import component_loss, free_entries, neutral_vector, trajectory_loss
-from palmist.models.label_table import LabelTable
+from palmist.models.label_table import LabelTable, over_windows
 from palmist.models.layers import (
     Batch,
     Decoder,
@@ -163,8 +163,14 @@ class FlattenedVAE(nn.Module):
 
     @torch.no_grad()
     def recognise(self, observed: Tensor, known: Tensor, frames: Tensor, candidates: Tensor | None = None) -> Tensor:
-        """Label probabilities (B, L) of whole actions, among `candidates` ((L,) or (B, L) bool)."""
-        return self.labels.scores(self.encode(observed, known, frames).mean, candidates).softmax(-1)
+        """Label probabilities (B, L) of whole actions, among `candidates` ((L,) or (B, L) bool); windows of `max_frames`."""
+
+        def probabilities(part: slice) -> Tensor:
+            first = torch.full((len(frames),), part.start, device=frames.device)
+            code = self.encode(observed[:, part], known[:, part], frames[:, part], first)
+            return self.labels.scores(code.mean, candidates).softmax(-1)
+
+        return over_windows(probabilities, frames, self.config.max_frames)
 
     @torch.no_grad()
     def predict(

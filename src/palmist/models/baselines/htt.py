@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from palmist.errors import InputError
 from palmist.global_batch import masked_mean
-from palmist.models.label_table import LabelTable, cross_entropy
+from palmist.models.label_table import LabelTable, cross_entropy, over_windows
 from palmist.models.layers import Batch, EncoderLayer, Linear, Parts, sinusoidal_code
 from palmist.pose_vector import DIM
 
@@ -198,17 +198,12 @@ class HTT(nn.Module):
         context_known: Tensor | None = None,
     ) -> Tensor:
         """Label probabilities (B, L): those of all windows of `max_tokens` frames, added and divided by their sum."""
-        total: Tensor | None = None
-        for start in range(0, mask.shape[1], self.config.max_tokens):
-            part = slice(start, start + self.config.max_tokens)
+
+        def probabilities(part: slice) -> Tensor:
             body = (None, None) if context is None or context_known is None else (context[:, part], context_known[:, part])
-            action = self(frames[:, part], known[:, part], mask[:, part], *body).action
-            share = self.scores(action, candidates).softmax(-1)
-            share = share * mask[:, part].any(1, keepdim=True)
-            total = share if total is None else total + share
-        if total is None:
-            raise InputError("there are no frames to recognise; give at least one")
-        return total / total.sum(1, keepdim=True).clamp_min(1e-9)
+            return self.scores(self(frames[:, part], known[:, part], mask[:, part], *body).action, candidates).softmax(-1)
+
+        return over_windows(probabilities, mask, self.config.max_tokens)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Parts]:
         """L1 of the refined joints against the clean ones, and the action's cross-entropy, with "text" also its distance.

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.models.label_table import LabelTable
+from palmist.models.label_table import LabelTable, over_windows
 from palmist.models.layers import Batch, EncoderLayer, Linear, Parts, sinusoidal_code
 from palmist.pose_vector import DIM
 
@@ -114,16 +114,12 @@ class RecognitionOnly(nn.Module):
         context_known: Tensor | None = None,
     ) -> Tensor:
         """Label probabilities (B, L): those of all windows of `max_frames` frames, added and divided by their sum."""
-        total: Tensor | None = None
-        for start in range(0, mask.shape[1], self.config.max_frames):
-            part = slice(start, start + self.config.max_frames)
+
+        def probabilities(part: slice) -> Tensor:
             body = (None, None) if context is None or context_known is None else (context[:, part], context_known[:, part])
-            feature = self(frames[:, part], known[:, part], mask[:, part], *body)
-            share = self.labels.scores(feature, candidates).softmax(-1) * mask[:, part].any(1, keepdim=True)
-            total = share if total is None else total + share
-        if total is None:
-            raise InputError("there are no frames to recognise; give at least one")
-        return total / total.sum(1, keepdim=True).clamp_min(1e-9)
+            return self.labels.scores(self(frames[:, part], known[:, part], mask[:, part], *body), candidates).softmax(-1)
+
+        return over_windows(probabilities, mask, self.config.max_frames)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Parts]:
         """The action's distance and contrast (G-HTT, Eq. 4 and 5).
