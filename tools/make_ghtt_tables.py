@@ -57,9 +57,9 @@ HEAD = """# G-HTT's tables on open data
 The paper's Tables 1 to 4 (arXiv 2311.17366) need H2O and AssemblyHands, which are gated. Here are the same tables on open
 recordings, made by `palmist benchmark quality --only ghtt-tables`; this page is written by `python tools/make_ghtt_tables.py`.
 Every model is trained on the same people with three seeds and the same budget, about 12 minutes of one CPU core (G-HTT's is
-shared by its P-block, its refiner and its A-block), far less than the paper's: read the order, not the numbers. Intervals resample seeds
-and sessions or sequences; that of an FID is its range over the seeds. The paper's own figures stand below each table; they are in
-millimetres of other data, and FIDs of two feature networks cannot be compared.
+shared by its P-block, its refiner and its A-block), far less than the paper's: read the order, not the numbers. Intervals
+resample seeds and sessions or sequences; that of an FID is its range over the seeds. The paper's own figures stand below each
+table; they are in millimetres of other data, and FIDs of two feature networks cannot be compared.
 """
 
 
@@ -115,9 +115,9 @@ def table_1() -> str:
     n = HAVE[f"{WORDS}/ghtt_equal_budget/accuracy_clean"]["n"]
     return f"""## Table 1: recognition
 
-asl_words, signer S2, who is in no training set, n {n:,}. Each joint is disturbed by itself, by the given share of the hand's size
-(x and y; and z for 2.5D): these levels stand in the place of the paper's cameras, and the disturbed input in the place of its
-image estimator. MPJPE-RA left, right / MPJPE-PA left, right, in mm of a hand of 90 mm from wrist to knuckles:
+asl_words, signer S2, who is in no training set, n {n:,}. Each joint is disturbed by itself, by the given share of the hand's
+size (x and y; and z for 2.5D): these levels stand in the place of the paper's cameras, and the disturbed input in the place of
+its image estimator. MPJPE-RA left, right / MPJPE-PA left, right, in mm of a hand of 90 mm from wrist to knuckles:
 
 {grid(("input noise", *(text for _, text in POSE_MODELS)), poses)}
 
@@ -141,7 +141,7 @@ def tables_2_to_4() -> str:
     given = (("ghtt_pb", "G-HTT, P.b"), ("ghtt_pb_given", "G-HTT, P.b, true first future clip"))
     return f"""## Table 2: prediction, sequences longer than 1 s
 
-reach_to_grasp, persons P1 and P2, who are in no training set, n {n1:,}; 16 frames observed, up to 96 predicted, 20 samples each.
+reach_to_grasp, persons P1 and P2, who are in no training set, n {n1:,}; 16 frames observed, up to 96 predicted, 20 samples.
 PoseGPT is told the true action, G-HTT is not. Lower FID is closer to real motion; APD is the spread of the samples.
 
 {motion_table((("posegpt", "PoseGPT"), *given), 1)}
@@ -172,63 +172,65 @@ The paper:
 """
 
 
-def verdict(better: bool, worse: bool, holds: str, reverse: str, open_: str) -> str:
-    return holds if better else reverse if worse else open_
-
-
 def compared(low: str, high: str) -> str:
-    """One sentence on whether the first record is below the second."""
-    return verdict(
-        apart(low, high), apart(high, low), "holds", "does not hold: it is the other way round",
-        "cannot be told apart here: the intervals overlap",
-    )  # fmt: skip
+    """Whether the first record is below the second, in words."""
+    if apart(low, high):
+        return "holds"
+    return "does not hold: the other way round" if apart(high, low) else "is undecided: the intervals overlap"
 
 
 def claims() -> str:
-    accuracy = {model: f"{WORDS}/{model}_equal_budget/accuracy_clean" for model, _ in RECOGNISERS}
-    fid = {name: f"{REACH}/{name}_equal_budget/fid_2s" for name in (
-        "ghtt_pa", "ghtt_pb", "prediction_only_pb", "flattened_weaker", "flattened_stronger", "posegpt"
-    )}  # fmt: skip
-    apd = {name: f"{REACH}/{name}_equal_budget/apd_right_2s" for name in fid}
-    fid_1 = {name: f"{REACH}/{name}_equal_budget/fid_1s" for name in ("ghtt_pb", "posegpt")}
-    lines = [
+    models = ("ghtt_pa", "ghtt_pb", "prediction_only_pb", "flattened_weaker", "flattened_stronger", "posegpt")
+    fid = {name: f"{REACH}/{name}_equal_budget/fid_2s" for name in models}
+    apd = {name: f"{REACH}/{name}_equal_budget/apd_right_2s" for name in models}
+    fid_1 = {name: f"{REACH}/{name}_equal_budget/fid_1s" for name in models}
+    clean = {model: f"{WORDS}/{model}_equal_budget/accuracy_clean" for model, _ in RECOGNISERS}
+    noisy = {model: f"{WORDS}/{model}_equal_budget/accuracy_25d_high" for model, _ in RECOGNISERS}
+    mid, weak, strong = (f"FID {shown(fid[m])}, APD {shown(apd[m], 1)} px" for m in models if m in (
+        "ghtt_pb", "flattened_weaker", "flattened_stronger"
+    ))  # fmt: skip
+    rows = (
+        ("Joint modelling beats recognition only (accuracy)", clean["recognition_only"], clean["ghtt"], 3),
+        ("Joint modelling beats prediction only (FID beyond 2 s)", fid["ghtt_pb"], fid["prediction_only_pb"], 2),
+        ("P.b beats P.a in FID beyond 2 s", fid["ghtt_pb"], fid["ghtt_pa"], 2),
+        ("P.b beats PoseGPT in FID beyond 1 s", fid_1["ghtt_pb"], fid_1["posegpt"], 2),
+        ("Where the input is worst, G-HTT names more actions than HTT", noisy["htt"], noisy["ghtt"], 3),
+        ("… and more than HTT inside G-HTT", noisy["htt_inside_ghtt"], noisy["ghtt"], 3),
+    )
+    lines = [f"| {text} | {shown(low, d)} | {shown(high, d)} | {compared(low, high)} |" for text, low, high, d in rows]
+    return "\n".join([
         "## The paper's claims, here",
         "",
-        f"- *Joint modelling beats recognition only, at equal size and budget*: {compared(accuracy['recognition_only'], accuracy['ghtt'])} "
-        f"(accuracy {shown(accuracy['ghtt'], 3)} against {shown(accuracy['recognition_only'], 3)}).",
-        f"- *Joint modelling beats prediction only*: in FID beyond 2 s it {compared(fid['ghtt_pb'], fid['prediction_only_pb'])} "
-        f"({shown(fid['ghtt_pb'])} against {shown(fid['prediction_only_pb'])}).",
-        f"- *P.b beats P.a in FID beyond 2 s*: {compared(fid['ghtt_pb'], fid['ghtt_pa'])} "
-        f"({shown(fid['ghtt_pb'])} against {shown(fid['ghtt_pa'])}).",
-        "- *Mid-levels keep diversity that the flattened model loses at equal FID*: FID "
-        f"{shown(fid['ghtt_pb'])} with APD {shown(apd['ghtt_pb'], 1)} px of the right hand (G-HTT, P.b) against "
-        f"{shown(fid['flattened_weaker'])} with {shown(apd['flattened_weaker'], 1)} px and "
-        f"{shown(fid['flattened_stronger'])} with {shown(apd['flattened_stronger'], 1)} px (flattened, f 5 and 10): {mid_levels(fid, apd)}.",
-        f"- *PoseGPT's place*, beyond 1 s: G-HTT's P.b is better in FID: {compared(fid_1['ghtt_pb'], fid_1['posegpt'])} "
-        f"({shown(fid_1['ghtt_pb'])} against {shown(fid_1['posegpt'])}).",
-        f"- *HTT names actions less well than G-HTT where the input is worse* (2.5D, high noise): "
-        f"{compared(f'{WORDS}/htt_equal_budget/accuracy_25d_high', f'{WORDS}/ghtt_equal_budget/accuracy_25d_high')}.",
-    ]
-    return "\n".join(lines) + "\n"
+        "A claim holds where the interval of the lower number ends below that of the higher one.",
+        "",
+        "| claim | should be lower | should be higher | here it |",
+        "|---|---|---|---|",
+        *lines,
+        "",
+        "*Mid-levels keep diversity that the flattened model loses at equal FID*, beyond 2 s:",
+        "",
+        f"- G-HTT, P.b: {mid}",
+        f"- flattened, f = 5: {weak}",
+        f"- flattened, f = 10: {strong}",
+        "",
+        f"This {mid_levels(fid, apd)}.",
+        "",
+    ])  # fmt: skip
 
 
 def mid_levels(fid: dict[str, str], apd: dict[str, str]) -> str:
     """The flattened model's APD at G-HTT's FID, by a straight line through its two strengths."""
-    weak, strong = value(fid["flattened_weaker"]), value(fid["flattened_stronger"])
-    target = value(fid["ghtt_pb"])
+    weak, strong, target = (value(fid[name]) for name in ("flattened_weaker", "flattened_stronger", "ghtt_pb"))
+    own, other = value(apd["ghtt_pb"]), value(apd["flattened_weaker"])
     if target < min(weak, strong):
-        if value(apd["ghtt_pb"]) > max(value(apd["flattened_weaker"]), value(apd["flattened_stronger"])):
-            return "holds: the FID is lower and the spread larger than at either strength"
-        return (
-            "the flattened model reaches that FID at neither strength, so its spread at equal FID cannot be read off; at its own, "
-            "higher FIDs its spread is " + ("larger" if value(apd["flattened_weaker"]) > value(apd["ghtt_pb"]) else "smaller")
-        )
+        if own > max(other, value(apd["flattened_stronger"])):
+            return "holds: P.b has the lower FID and the larger spread"
+        return "cannot be read off: the flattened model reaches P.b's FID at neither strength, and spreads more at its own"
     if target > max(weak, strong):
-        return "does not hold: the flattened model has a lower FID at both strengths"
+        return "does not hold: the flattened model has the lower FID at both strengths"
     share = (target - weak) / (strong - weak)
-    spread = (1 - share) * value(apd["flattened_weaker"]) + share * value(apd["flattened_stronger"])
-    better = value(apd["ghtt_pb"]) > spread
-    return f"{'holds' if better else 'does not hold'} (the flattened model's APD at that FID is about {spread:.1f} px)"
+    spread = (1 - share) * other + share * value(apd["flattened_stronger"])
+    return f"{'holds' if own > spread else 'does not hold'}: at P.b's FID the flattened model's APD is about {spread:.1f} px"
 
 
 def page() -> str:
