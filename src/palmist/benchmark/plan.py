@@ -19,6 +19,7 @@ ROOT = Path("runs/benchmark")
 #: The rivals that recognise, trained on the A-block's data.
 RIVALS = ("recognition_only", "htt")
 TABLE_SEEDS = (0, 1, 2)
+_MIXED = {"asl_words": 1.0, "asl_letters": 0.5, "reach_to_grasp": 1.0}
 _SIGNERS = ("S1", "S2", "S3")
 _PEOPLE = tuple(f"P{i}" for i in range(1, 9))
 
@@ -102,7 +103,7 @@ def table_jobs() -> Iterator[Job]:
 
 
 def _table_jobs(seed: int) -> Iterator[Job]:
-    """Name, configuration, steps, and the training whose checkpoint it stands on."""
+    """Name, configuration, steps, and the training whose checkpoint it stands on; the sets are mixed alike in all of them."""
     parts: tuple[tuple[str, str, int, str | None], ...] = (
         ("p", "ghtt/p_small", 1600, None),
         ("r", "ghtt/r_small", 600, "p"),
@@ -112,11 +113,12 @@ def _table_jobs(seed: int) -> Iterator[Job]:
         ("htt", "rivals/htt_small", 5500, None),
         ("htt_inside_ghtt", "rivals/htt_inside_ghtt_small", 5200, None),
         ("flattened", "rivals/flattened_small", 1400, None),
-        ("posegpt_codec", "rivals/posegpt_codec_small", 1800, None),
-        ("posegpt", "rivals/posegpt_small", 3000, "posegpt_codec"),
+        ("posegpt_codec", "rivals/posegpt_codec_small", 2800, None),
+        ("posegpt", "rivals/posegpt_small", 2200, "posegpt_codec"),
     )
     for name, config, steps, after in parts:
         settings = {**_seen(1), "steps": steps, "seed": seed}
+        settings |= {f"data.sets.{data}.share": share for data, share in _MIXED.items()}
         if name in ("p", "r", "posegpt_codec"):  # these see leap_recordings too
             settings["data.sets.leap_recordings.exclude"] = list(FOLDS[1].takes)
         if name == "a_prediction_only":

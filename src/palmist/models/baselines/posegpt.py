@@ -11,8 +11,10 @@ both codebooks at once from the action's text feature, the length and the codes 
 Numbered deviations, and why:
 
 1. Entries that a recording does not know are zeros with a flag at the input, and are left out of every loss.
-2. Codes that nothing used for a while are put on encoder outputs of the batch: on a small data set most of 256 random
-   centroids are otherwise never used.
+2. Centroids that nothing used for a while, at the start all of them, are put on encoder outputs of the batch: in a short
+   training most of 256 random centroids are otherwise never used.
+3. Preset `small` gives the accumulated path a small weight: a step's error counts again in every later frame, and in a short
+   training little else is learnt.
 
 Letters: B batch, T frames, N = T / 2 codes, C codebooks (2), K centroids of a codebook, D width, L labels. Masks are True
 where known or valid.
@@ -113,6 +115,7 @@ class PoseGPTConfig:
     code_dim: int = 256
     commitment: float = 0.25
     codebook_weight: float = 0.25
+    path_weight: float = 1.0
     layers: int = 8
     width: int = 256
     heads: int = 4
@@ -133,7 +136,9 @@ class PoseGPTConfig:
 
 PRESETS: dict[str, PoseGPTConfig] = {
     "paper": PoseGPTConfig(),
-    "small": PoseGPTConfig(codec_layers=3, codec_width=128, code_dim=128, layers=4, width=128, block=128, label_dim=384),
+    "small": PoseGPTConfig(
+        codec_layers=3, codec_width=128, code_dim=128, layers=4, width=128, block=128, label_dim=384, path_weight=0.02
+    ),
 }
 
 Cache = list[tuple[Tensor, Tensor]]
@@ -180,7 +185,7 @@ class Quantiser(nn.Module):
         self.config = config
         part = config.code_dim // config.codebooks
         self.centroids = nn.Parameter(torch.randn(config.codebooks, config.centroids, part) / part**0.5)
-        self.register_buffer("usage", torch.ones(config.codebooks, config.centroids))
+        self.register_buffer("usage", torch.zeros(config.codebooks, config.centroids))
         self.usage: Tensor
 
     def forward(self, encoded: Tensor, valid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -212,8 +217,8 @@ class Quantiser(nn.Module):
         """Moving average of how often each centroid is used; deviation 2 for those that nothing uses."""
         for book in range(self.config.codebooks):
             counts = torch.bincount(index[..., book][valid], minlength=self.config.centroids).to(self.usage)
-            self.usage[book].mul_(0.99).add_(0.01 * counts)
-            idle = torch.nonzero(self.usage[book] < 0.01 * counts.sum() / self.config.centroids).flatten()
+            self.usage[book].mul_(0.95).add_(0.05 * counts)
+            idle = torch.nonzero(self.usage[book] < 0.05 * counts.sum() / self.config.centroids).flatten()
             pool = parts[:, :, book][valid]
             if len(idle) and len(pool):
                 rows = torch.arange(len(idle), device=pool.device) * 7919 % len(pool)
@@ -284,7 +289,7 @@ class MotionCodec(nn.Module):
         chain = unbroken.long().cumprod(1).bool() & known[..., _STEPS]
         true_path = torch.where(known[..., _STEPS], frames[..., _STEPS], torch.zeros_like(frames[..., _STEPS])).cumsum(1)
         path = masked_mean((made[..., _STEPS].cumsum(1) - true_path).abs(), chain)
-        total = numbers + path + self.config.codebook_weight * codebook
+        total = numbers + self.config.path_weight * path + self.config.codebook_weight * codebook
         parts = {"numbers": numbers, "path": path, "codebook": codebook}
         return total, {name: value.detach() for name, value in parts.items()}
 
