@@ -1,6 +1,6 @@
-"""Write the results tables of README.md, between its markers, from benchmarks/results/*.json.
+"""Write the short results table of README.md, between its markers, and docs/results.md, from benchmarks/results/*.json.
 
-python tools/make_results.py [--check]     --check: say whether the README is up to date, write nothing
+python tools/make_results.py [--check]     --check: say whether both are up to date, write nothing
 """
 
 from __future__ import annotations
@@ -11,6 +11,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs/results.md"
+PAGE_HEAD = """# Results
+
+Every number of `palmist benchmark quality` and `palmist benchmark speed`, written by `python tools/make_results.py` from
+`benchmarks/results`, where each stands with its commit, machine and date. Splits are by person (or take): nobody in a test was
+in any training set of the model that is tested. Targets that are missed stand here as they are. G-HTT's own tables with rivals,
+three seeds and equal budget: [ghtt-tables.md](ghtt-tables.md).
+"""
 START, END = "<!-- results -->", "<!-- /results -->"
 
 SETS = (
@@ -108,6 +116,38 @@ TABLES = (
 )
 
 
+#: What the README shows: (what, the record, what to compare with: a record's name or words, the comparison's name).
+_WORDS, _RATIO = "asl_words/cross_signer", "refine_error_ratio"
+_SETS = (
+    ("words", "asl_words/cross_signer"),
+    ("metric hands", "leap_recordings/leave_takes_out"),
+    ("2D reaches", "reach_to_grasp/leave_people_out"),
+)
+HEADLINES = (
+    ("16 words, unseen signer S2: accuracy", f"{_WORDS}_a/ghtt/accuracy", f"{_WORDS}_a/linear/accuracy", "linear model"),
+    ("16 words, unseen signers S1 and S3", f"{_WORDS}_b/ghtt/accuracy", f"{_WORDS}_b/linear/accuracy", "linear model"),
+    ("28 letters, each signer left out", "asl_letters/leave_one_signer_out/ghtt/accuracy", "0.609 to 0.752", "linear model"),
+    (
+        "object's size from the reach, each person left out",
+        "reach_to_grasp/leave_one_person_out/ghtt/accuracy", "0.612", "linear model",
+    ),
+    *(
+        (f"{text}: refined / noisy error", f"{name}/ghtt/{_RATIO}", f"{name}/gaussian_smoothing/{_RATIO}", "smoothing")
+        for text, name in _SETS
+    ),
+    *(
+        (f"{text}, next half second, best of 20 futures", f"{name}/ghtt/ade_k20", f"{name}/last_pose/ade", "last pose")
+        for text, name in _SETS
+    ),
+    (
+        "2D reaches beyond 2 s: FID through the A-block, P.b",
+        "reach_to_grasp/leave_people_out/ghtt_pb/fid", "reach_to_grasp/leave_people_out/ghtt_pa/fid", "clip by clip, P.a",
+    ),
+    ("20 futures of 2.1 s, one CPU core", "speed/small/futures_20x64/cpu_seconds", "≤ 0.2 s", "target"),
+    ("one live frame, 99th percentile, one CPU core", "speed/small/stream_step_p99/cpu_seconds", "≤ 0.02 s", "target"),
+)  # fmt: skip
+
+
 def records() -> dict[str, dict[str, Any]]:
     """All committed records by name."""
     found: dict[str, dict[str, Any]] = {}
@@ -142,19 +182,41 @@ def results() -> str:
     return "\n\n".join(parts)
 
 
+def headlines() -> str:
+    """The README's table; a row without a record is left out."""
+    have, lines = records(), []
+    for text, name, other, called in HEADLINES:
+        if name not in have:
+            continue
+        record = have[name]
+        against = number(have[other]["value"]) if other in have else other
+        unit = "" if record["unit"] in ("share", "ratio", "squared feature units") else f" {record['unit']}"
+        interval = record["interval"]
+        span = "" if interval is None else f" ({number(interval[0])} – {number(interval[1])})"
+        lines.append(f"| {text} | **{number(record['value'])}**{unit}{span} | {against} ({called}) | {record['n']:,} |")
+    return "\n".join(["| measured | Palmist (95 % interval) | against | n |", "|---|---|---|---|", *lines])
+
+
 def updated(text: str) -> str:
-    """README text with the tables between the markers."""
+    """README text with the table between the markers."""
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
-    return f"{before}{START}\n{results()}\n{END}{after}"
+    return f"{before}{START}\n{headlines()}\n{END}{after}"
+
+
+def page() -> str:
+    """docs/results.md."""
+    return f"{PAGE_HEAD}\n{results()}\n"
 
 
 def main() -> None:
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
     if "--check" in sys.argv:
-        raise SystemExit(0 if updated(text) == text else "README.md is not up to date; run python tools/make_results.py")
+        good = updated(text) == text and PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page()
+        raise SystemExit(0 if good else "README.md or docs/results.md is not up to date; run python tools/make_results.py")
     readme.write_text(updated(text), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

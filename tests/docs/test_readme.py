@@ -7,6 +7,7 @@ import importlib.util
 import io
 import re
 from pathlib import Path
+from types import ModuleType
 
 from palmist.cli import app
 
@@ -23,22 +24,24 @@ def test_the_python_example_prints_what_the_readme_says() -> None:
     assert printed.getvalue() == output
 
 
-def test_the_tables_are_made_from_the_records() -> None:
-    spec = importlib.util.spec_from_file_location("make_results", ROOT / "tools/make_results.py")
+def load(tool: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(tool, ROOT / f"tools/{tool}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_are_made_from_the_records() -> None:
+    module = load("make_results")
     assert module.updated(README) == README
+    assert module.PAGE.read_text(encoding="utf-8") == module.page()
     assert len(module.records()) > 20
 
 
 def test_the_card_shows_the_records() -> None:
-    spec = importlib.util.spec_from_file_location("ship_checkpoint", ROOT / "tools/ship_checkpoint.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load("ship_checkpoint")
     assert module.results_table() in (module.SHIPPED / "card.md").read_text(encoding="utf-8")
 
 
