@@ -1,0 +1,109 @@
+"""ResNet-18 in plain torch, with the parameter names of torchvision (and timm), so that their weight files load.
+
+Paper: "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), Table 1 and Figure 5 (left), option B. torchvision
+itself is not needed: its wheels do not load beside a CPU build of torch.
+
+Letters: B images, C channels, H, W pixels, D features (512).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from palmist.errors import InputError
+
+__all__ = ["ResNet18", "load_backbone"]
+
+WIDTH = 512
+_STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
+
+
+class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions and a shortcut; `stride` halves the image and a 1 x 1 convolution fits the shortcut to it."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        shortcut = x if self.downsample is None else self.downsample(x)
+        y = self.relu(self.bn1(self.conv1(x)))
+        result: Tensor = self.relu(self.bn2(self.conv2(y)) + shortcut)
+        return result
+
+
+class ResNet18(nn.Module):
+    """Images to feature maps and features.
+
+    Example:
+        >>> import torch
+        >>> ResNet18()(torch.zeros(2, 3, 64, 96)).shape
+        torch.Size([2, 512])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        inputs = 64
+        for number, (width, stride) in enumerate(_STAGES, 1):
+            stage = nn.Sequential(BasicBlock(inputs, width, stride), BasicBlock(width, width, 1))
+            setattr(self, f"layer{number}", stage)
+            inputs = width
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def maps(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> feature maps (B, 512, H / 32, W / 32), rounded up."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        for number in range(1, len(_STAGES) + 1):
+            x = getattr(self, f"layer{number}")(x)
+        return x
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> features (B, 512), the mean over the last maps."""
+        return self.maps(images).mean(dim=(2, 3))
+
+
+def load_backbone(network: ResNet18, path: str | Path) -> ResNet18:
+    """Load ImageNet weights from a local file of torchvision's or timm's ResNet-18 (.safetensors, .pth or .pt).
+
+    The classifier (`fc`) is left out. InputError for a file that is not there, holds more than tensors, or does not fit.
+    """
+    import torch
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; expected a file of ResNet-18 weights (.safetensors, .pth)")
+    try:
+        # Tensors only: a pickle that would run code is refused by torch.
+        safe = path.suffix == ".safetensors"
+        state = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file can fail in any way
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read as weights ({reason}); expected tensors of a ResNet-18") from error
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path} holds something else than named tensors; expected a state dict of a ResNet-18")
+    own = network.state_dict()
+    given = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    missing = sorted(name for name in own if name not in given and not name.endswith("num_batches_tracked"))
+    wrong = sorted(name for name, value in given.items() if name not in own or own[name].shape != value.shape)
+    if missing or wrong:
+        found = f"lacks {missing[0]}" if missing else f"has {wrong[0]}, which does not fit"
+        raise InputError(f"{path} {found}; expected the weights of torchvision's or timm's ResNet-18")
+    network.load_state_dict(given, strict=False)
+    return network
