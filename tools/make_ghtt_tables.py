@@ -56,7 +56,7 @@ HEAD = """# G-HTT's tables on open data
 
 The paper's Tables 1 to 4 (arXiv 2311.17366) need H2O and AssemblyHands, which are gated. Here are the same tables on open
 recordings, made by `palmist benchmark quality --only ghtt-tables`; this page is written by `python tools/make_ghtt_tables.py`.
-Every model is trained on the same people with three seeds and the same budget, about 12 minutes of one CPU core (G-HTT's is
+Every model is trained on the same people with three seeds and the same budget, about 10 minutes of one CPU core (G-HTT's is
 shared by its P-block, its refiner and its A-block), far less than the paper's: read the order, not the numbers. Intervals
 resample seeds and sessions or sequences; that of an FID is its range over the seeds. The paper's own figures stand below each
 table; they are in millimetres of other data, and FIDs of two feature networks cannot be compared.

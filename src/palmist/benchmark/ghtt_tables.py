@@ -1,6 +1,6 @@
 """G-HTT's Tables 1 to 4 (arXiv 2311.17366) in kind, on open data: `palmist benchmark quality --only ghtt-tables`.
 
-All models are trained on fold 1 (`palmist.splits.FOLDS`) with three seeds and the same budget, about 12 minutes of one core
+All models are trained on fold 1 (`palmist.splits.FOLDS`) with three seeds and the same budget, about 10 minutes of one core
 for each (`palmist.benchmark.plan.table_jobs`); G-HTT's is shared by its P-block, its refiner and its A-block. Test people:
 signer S2 of asl_words (Table 1), persons P1 and P2 of reach_to_grasp (Tables 2 to 4).
 
