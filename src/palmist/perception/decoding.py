@@ -206,7 +206,9 @@ def open_container(path: Path) -> av.container.InputContainer:
         container = av.open(str(path.resolve()), options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except PermissionError as error:
         raise InputError(f"{path} cannot be opened ({error.strerror}); expected a readable video file") from error
-    except (av.FFmpegError, OSError, ValueError, EOFError, MemoryError) as error:
+    except EOFError as error:  # a header with nothing behind it
+        raise InputError(f"{path} has 0 frames; expected at least one; record or export it again") from error
+    except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
         raise InputError(_why_not_opened(path)) from error
     name = container.format.name
     found = "a picture" if name.endswith("_pipe") else _NO_VIDEO.get(name)
