@@ -146,6 +146,22 @@ def test_destroyed_middle_is_reported_and_the_rest_is_there(tmp_path, whole):
     assert frame.time < lost / 25
 
 
+def test_destroyed_head_gives_the_rest(tmp_path, whole):
+    content = bytearray(whole)
+    start = whole.index(b"mdat") + 4
+    content[start : start + len(content) // 4] = bytes(len(content) // 4)
+    video = Video(saved(tmp_path, bytes(content)))
+    frames = list(video)
+    assert video.info.start == frames[0].time > 0.1
+    assert number_of(frames[-1].image) == 59
+    assert not video.report.complete
+    # A clip may ask for the lost frames: it gets the first good one, under that one's time.
+    assert video.times[0] == 0
+    clip = video.sample_segments(60)
+    assert clip.time[0] == frames[0].time
+    assert number_of(clip.images[-1]) == 59
+
+
 def test_reports_start_anew_and_an_early_stop_is_no_damage(tmp_path, whole):
     video = Video(saved(tmp_path, whole, "good.mp4"))
     for number, _ in enumerate(video):

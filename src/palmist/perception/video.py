@@ -47,10 +47,17 @@ class Frame(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """Some frames of a video: images (T, H, W, 3) uint8 RGB and the true time (T,) float64 of each, in seconds."""
+    """Some frames of a video: images (T, H, W, 3) uint8 RGB and the true time (T,) float64 of each, in seconds.
+    Iterating gives its frames, so that a clip goes wherever a video goes."""
 
     images: np.ndarray
     time: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return (Frame(image, float(time)) for image, time in zip(self.images, self.time, strict=True))
 
 
 @dataclass(frozen=True)
@@ -297,14 +304,13 @@ class Video:
         wanted = np.asarray(times, np.float64)
         if wanted.ndim != 1 or not len(wanted):
             raise InputError(f"times have shape {wanted.shape}; expected one list with at least one time in seconds")
-        first, last = self.info.start, float(self.times[-1]) if len(self.times) else self.info.start
-        last += 1 / (self.info.rate or 1.0)
-        declared = self.info.start + (self.info.duration or 0.0)
-        outside = ~((wanted >= first - _TOLERANCE) & (wanted <= max(last, declared) + _TOLERANCE))
+        # Where the head of a file is damaged, its packets begin earlier than what can be decoded.
+        first = min(self.info.start, *self.times[:1])
+        last = max(self.info.start + (self.info.duration or 0.0), *(self.times[-1:] + 1 / (self.info.rate or 1.0)))
+        outside = ~((wanted >= first - _TOLERANCE) & (wanted <= last + _TOLERANCE))
         if outside.any():
             raise InputError(
-                f"time {wanted[outside][0]:.6g} s lies outside {self.info.path}; "
-                f"expected {first:.6g} to {max(last, declared):.6g} s"
+                f"time {wanted[outside][0]:.6g} s lies outside {self.info.path}; expected {first:.6g} to {last:.6g} s"
             )
         return wanted
 
