@@ -93,6 +93,15 @@ def test_random_access_equals_a_straight_pass(folder, name, codec, options):
     assert [number_of(image) for image, _ in part] == [13, 16, 19, 22, 25]
 
 
+@pytest.mark.parametrize("name", ["jump.mp4", "jump.mkv"])
+def test_random_access_does_not_decode_from_the_front(folder, name):
+    video = Video(write_tiny(folder / name, frames=100, keyframe_every=10))
+    assert number_of(next(video.frames(start=3.6)).image) == 90
+    part = video.frames(start=3.6)
+    assert len(list(part)) == 10
+    assert video.report.frames <= 20  # of 100
+
+
 def test_between_two_frames_the_earlier_one_is_on_the_screen(tiny):
     video = Video(tiny)
     assert number_of(video.frame_at(0.2399).image) == 5
