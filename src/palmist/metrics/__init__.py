@@ -40,6 +40,7 @@ from palmist.metrics.pose import (
     mpjpe_ra_errors,
     refine_error_ratio,
 )
+from palmist.metrics.tracking import average_jaccard, delta_avg, occlusion_accuracy, points_within
 
 __all__ = [
     "ClassificationAccumulator",
@@ -54,10 +55,12 @@ __all__ = [
     "ade",
     "apd",
     "apd_dlow",
+    "average_jaccard",
     "bone_length_error",
     "bootstrap_interval",
     "class_recall",
     "confusion_matrix",
+    "delta_avg",
     "displacement",
     "error_by_horizon",
     "fde",
@@ -71,6 +74,8 @@ __all__ = [
     "mpjpe_pa_errors",
     "mpjpe_ra",
     "mpjpe_ra_errors",
+    "occlusion_accuracy",
+    "points_within",
     "refine_error_ratio",
     "segment_accuracy",
     "sum_over_windows",

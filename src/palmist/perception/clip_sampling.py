@@ -1,0 +1,51 @@
+"""Which frames of a video a clip takes (pure functions on frame indices).
+
+Without a generator every choice is the middle one, as for tests; with one it is random, as for training.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from palmist.errors import InputError
+
+
+def segment_indices(frames: int, segments: int, generator: np.random.Generator | None = None) -> np.ndarray:
+    """One frame index from each of `segments` equal parts of a video, (segments,) int64, never decreasing.
+
+    Parts are [i * frames / segments, (i + 1) * frames / segments). A video with fewer frames than segments gives some
+    frames twice. Source: temporal segment networks (Wang et al. 2016), section 3.2.
+
+    >>> segment_indices(100, 4)
+    array([12, 37, 62, 87])
+    """
+    _check(frames, segments, "segments")
+    places = np.full(segments, 0.5) if generator is None else generator.random(segments)
+    return np.minimum(((np.arange(segments) + places) * frames / segments).astype(np.int64), frames - 1)
+
+
+def dense_indices(
+    frames: int, length: int, stride: int = 1, start: int | None = None, generator: np.random.Generator | None = None
+) -> np.ndarray:
+    """Indices of `length` frames, `stride` apart, (length,) int64; what lies beyond the end repeats the last frame.
+
+    start: index of the first one; None takes the middle of the video, or a random place if a generator is given.
+
+    >>> dense_indices(10, 4, stride=2)
+    array([1, 3, 5, 7])
+    """
+    _check(frames, length, "length")
+    _check(frames, stride, "stride")
+    if start is None:
+        spare = max(0, frames - (length - 1) * stride - 1)
+        start = spare // 2 if generator is None else int(generator.integers(spare + 1))
+    elif not 0 <= start < frames:
+        raise InputError(f"the clip starts at frame {start}; expected 0 to {frames - 1}, the video has {frames} frames")
+    return np.minimum(start + stride * np.arange(length, dtype=np.int64), frames - 1)
+
+
+def _check(frames: int, number: int, what: str) -> None:
+    if frames < 1:
+        raise InputError(f"the video has {frames} frames; expected at least one")
+    if number < 1:
+        raise InputError(f"{what} is {number}; expected 1 or more")
