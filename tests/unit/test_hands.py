@@ -87,10 +87,10 @@ def true_x(side: int, middles: np.ndarray) -> np.ndarray:
 
 
 def crossing(name_of: Callable[[int, int], int]) -> tuple[list[list[HandDetection]], np.ndarray, np.ndarray]:
-    """90 frames in which the hands change places, at heights that differ a little; name_of(frame, side) -> named."""
+    """90 frames in which the hands change places, right over each other; name_of(frame, side) -> named."""
     left, right = np.linspace(0.25, 0.75, 90), np.linspace(0.75, 0.25, 90)
     script = [
-        [detection(LEFT, left[i], 0.45, name_of(i, LEFT)), detection(RIGHT, right[i], 0.55, name_of(i, RIGHT))]
+        [detection(LEFT, left[i], 0.49, name_of(i, LEFT)), detection(RIGHT, right[i], 0.51, name_of(i, RIGHT))]
         for i in range(90)
     ]
     return script, left, right
@@ -184,6 +184,59 @@ def test_a_ghost_of_one_frame_is_not_a_hand() -> None:
     script = [[detection(RIGHT, 0.3)] for _ in range(40)]
     script[20] = [*script[20], detection(LEFT, 0.9)]
     assert not track(script).valid[:, LEFT].any()
+
+
+def test_a_missed_hand_keeps_its_side_against_a_ghost() -> None:
+    script = [[detection(RIGHT, 0.2)] for _ in range(60)]
+    for i in (30, 31):
+        script[i] = [detection(RIGHT, 0.8)]  # something that is taken for a right hand where no hand was
+    recording = track(script)
+    assert not recording.valid[30:32, RIGHT].any()
+    assert recording.valid[:30, RIGHT].all()
+    assert recording.valid[32:, RIGHT].all()
+
+
+def test_one_hand_leaves_and_the_other_comes_in_beside_it() -> None:
+    script: list[list[HandDetection]] = [[detection(RIGHT, 0.5)] for _ in range(40)]
+    script += [[] for _ in range(6)]
+    script += [[detection(LEFT, 0.7)] for _ in range(40)]
+    recording = track(script)
+    assert recording.valid[:, RIGHT].tolist() == [True] * 40 + [False] * 46
+    assert recording.valid[:, LEFT].tolist() == [False] * 46 + [True] * 40
+
+
+def test_alternating_names_do_not_toss_a_hand_to_and_fro() -> None:
+    script = [[detection(RIGHT, 0.5, named=LEFT if i % 2 else RIGHT)] for i in range(60)]
+    assert track(script, delay=0.0).valid.tolist() == [[False, True]] * 60
+
+
+def blind_crossing(shapes: tuple[int, int], middles: np.ndarray) -> tuple[Recording, np.ndarray]:
+    """Hands that cross while nobody sees them for 4 frames, and whose sides the tracker knows before that only."""
+    script = [
+        [
+            detection(shape, x, 0.5, named=side if i < 40 else RIGHT, score=0.95 if i < 40 else 0.5)
+            for side, shape, x in ((LEFT, shapes[0], middles[i]), (RIGHT, shapes[1], 1 - middles[i]))
+        ]
+        for i in range(90)
+    ]
+    for i in range(43, 47):
+        script[i] = []
+    return track(script), np.r_[0:43, 47:90]
+
+
+def test_hands_of_one_shape_are_told_apart_by_their_way() -> None:
+    middles = np.concatenate([np.linspace(0.15, 0.35, 35), np.linspace(0.37, 0.63, 20), np.linspace(0.65, 0.7, 35)])
+    recording, seen = blind_crossing((RIGHT, RIGHT), middles)
+    assert recording.valid[seen].all()
+    np.testing.assert_allclose(wrist_x(recording, LEFT)[seen], true_x(RIGHT, middles)[seen], atol=1e-6)
+
+
+def test_hands_in_one_place_are_told_apart_by_their_shape() -> None:
+    middles = np.concatenate([np.linspace(0.3, 0.49, 40), np.full(50, 0.49)])
+    middles[47:] = 0.51  # they have changed places when they are seen again
+    recording, seen = blind_crossing((LEFT, RIGHT), middles)
+    assert recording.valid[seen].all()
+    np.testing.assert_allclose(wrist_x(recording, LEFT)[seen], true_x(LEFT, middles)[seen], atol=1e-6)
 
 
 def test_one_frame_is_enough_for_a_photo() -> None:
