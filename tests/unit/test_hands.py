@@ -199,14 +199,14 @@ def test_a_missed_hand_keeps_its_side_against_a_ghost() -> None:
 def test_one_hand_leaves_and_the_other_comes_in_beside_it() -> None:
     script: list[list[HandDetection]] = [[detection(RIGHT, 0.5)] for _ in range(40)]
     script += [[] for _ in range(6)]
-    script += [[detection(LEFT, 0.7)] for _ in range(40)]
+    script += [[detection(LEFT, 0.65)] for _ in range(40)]
     recording = track(script)
     assert recording.valid[:, RIGHT].tolist() == [True] * 40 + [False] * 46
     assert recording.valid[:, LEFT].tolist() == [False] * 46 + [True] * 40
 
 
 def test_alternating_names_do_not_toss_a_hand_to_and_fro() -> None:
-    script = [[detection(RIGHT, 0.5, named=LEFT if i % 2 else RIGHT)] for i in range(60)]
+    script = [[detection(RIGHT, 0.5, named=LEFT if i // 6 % 2 else RIGHT)] for i in range(60)]
     assert track(script, delay=0.0).valid.tolist() == [[False, True]] * 60
 
 
@@ -237,6 +237,15 @@ def test_hands_in_one_place_are_told_apart_by_their_shape() -> None:
     recording, seen = blind_crossing((LEFT, RIGHT), middles)
     assert recording.valid[seen].all()
     np.testing.assert_allclose(wrist_x(recording, LEFT)[seen], true_x(LEFT, middles)[seen], atol=1e-6)
+
+
+def test_hands_in_one_place_and_of_one_shape_are_told_apart_by_the_trackers_word() -> None:
+    middles = np.where(np.arange(90) < 45, 0.485, 0.515)
+    script = [[detection(RIGHT, x, named=LEFT), detection(RIGHT, 1 - x)] for x in middles]
+    for i in range(43, 47):
+        script[i] = []
+    recording, seen = track(script), np.r_[0:43, 47:90]
+    np.testing.assert_allclose(wrist_x(recording, LEFT)[seen], true_x(RIGHT, middles)[seen], atol=1e-6)
 
 
 def test_one_frame_is_enough_for_a_photo() -> None:

@@ -45,9 +45,9 @@ class _Landmarker:
                 self._landmarker = getattr(vision, kind).create_from_options(settings)
             except Exception as error:  # MediaPipe raises RuntimeError, ValueError and OSError
                 reason = " ".join(str(error).split())[:200]
-                raise InputError(
-                    f"MediaPipe cannot open the model {model} ({reason}); give a .task file of {kind}{_LIBRARIES}"
-                ) from error
+                if ".so" in reason:  # its own library is loaded here
+                    raise InputError(f"mediapipe cannot be loaded ({reason}){_LIBRARIES}") from error
+                raise InputError(f"MediaPipe cannot open {model} ({reason}); expected a .task file of its {kind}") from error
 
     def find(self, time: float, frame: np.ndarray) -> Any:
         """MediaPipe's own result for a frame; times must not go back by a millisecond or more."""
