@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from palmist.errors import InputError, MissingExtraError
 from palmist.fetch import find_model
@@ -421,6 +423,31 @@ def test_detections_of_another_program_become_a_recording(tmp_path: Path) -> Non
     assert recording.provenance["tracker"] == "HaMeR"
     flat = hand_recording(assign_hands(found), found.size, facts=found.facts)
     assert wrist_x(flat, LEFT)[0] == pytest.approx((0.2 + open_hand(LEFT)[0, 0]) / 0.81 * 600 / 640 + 0.5, abs=0.02)
+
+
+def test_the_recipe_for_hamer_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    guide = (Path(__file__).resolve().parents[2] / "docs/own-data.md").read_text(encoding="utf-8")
+    collect, write, read = re.findall(
+        r"```python\n(.*?)```", guide.split("## Hands that another")[1].split("\n## ")[0], flags=re.S
+    )
+    hands = torch.tensor(np.stack([open_hand(RIGHT)] * 2))  # HaMeR computes every hand as a right one
+    names: dict[str, object] = {
+        "np": np,
+        "collected": [],
+        "scaled_focal_length": torch.tensor(600.0),
+        "width": 640,
+        "height": 480,
+    }
+    for number in range(5):
+        names |= {"number": number, "batch": {"right": torch.tensor([1.0, 0.0])}, "out": {"pred_keypoints_3d": hands.clone()}}
+        names["pred_cam_t_full"] = np.array([[-0.2, 0, 0.8], [0.2, 0, 0.8]])
+        exec(compile(collect, "own-data.md", "exec"), names)
+    exec(compile(write, "own-data.md", "exec"), names)
+    exec(compile(read, "own-data.md", "exec"), names)
+    recording = names["recording"]
+    assert isinstance(recording, Recording)
+    np.testing.assert_allclose(recording.joints[2, LEFT], open_hand(LEFT) + np.array([0.2, 0, 0.8]), atol=1e-6)
 
 
 def test_pixels_alone_are_enough_for_image_space(tmp_path: Path) -> None:
