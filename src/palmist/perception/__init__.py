@@ -1,1 +1,4 @@
-"""From pixels to tracks: video, webcam and point tracks. Nothing here imports PyAV or OpenCV before it is used."""
+"""From pixels to recordings: video, webcam, hands, point tracks.
+
+Nothing here is imported by `import palmist`, and nothing imports PyAV, OpenCV or MediaPipe before it is used.
+"""
