@@ -71,7 +71,7 @@ def demo(
 @app.command()
 @guarded
 def read(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A recording (.npz) or a store (folder).")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A recording (.npz), a store (folder) or a video.")],
     model: ModelName = DEFAULT_MODEL,
     futures: Annotated[int, typer.Option(min=0, max=1000, help="How many possible futures.")] = 20,
     horizon: Annotated[float, typer.Option(metavar="SECONDS", help="How far ahead.")] = 1.0,
@@ -84,17 +84,27 @@ def read(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the futures.")] = 0,
     factor: Annotated[float, typer.Option(min=0, help="How far the futures may stray (sampling factor).")] = 5.0,
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write a page, and each reading as a recording.")] = None,
+    hand_model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Video: your own .task model, else that of palmist fetch hands."),
+    ] = None,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="Video: mirrored, as selfie cameras give it.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a page, each reading as a recording, and a video's overlay.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Read recordings: refine the poses, recognise the action, predict futures."""
-    from palmist.cli_read import run_read
+    """Read recordings or a video: refine the poses, recognise the action, predict futures."""
+    from palmist.cli_read import HandOptions, is_video, run_read, run_read_video
 
     options: dict[str, Any] = {
         "futures": futures, "horizon": horizon, "observe_until": observe_until, "seed": seed, "factor": factor,
         "labels": labels,
     }  # fmt: skip
-    run_read(source, model, options, out, json_file)
+    if is_video(source):
+        run_read_video(source, model, options, HandOptions(hand_model, mirrored), out, json_file)
+    else:
+        run_read(source, model, options, out, json_file)
 
 
 @app.command()
