@@ -6,8 +6,20 @@
 """
 
 from palmist.render.clip import Clip, render_clip
+from palmist.render.folder import RenderedClip, read_rendered, render_folder
 from palmist.render.parts import hand_of_code
 from palmist.render.settings import BACKGROUNDS, RenderSettings
 from palmist.render.truth import Truth, read_truth
 
-__all__ = ["BACKGROUNDS", "Clip", "RenderSettings", "Truth", "hand_of_code", "read_truth", "render_clip"]
+__all__ = [
+    "BACKGROUNDS",
+    "Clip",
+    "RenderSettings",
+    "RenderedClip",
+    "Truth",
+    "hand_of_code",
+    "read_rendered",
+    "read_truth",
+    "render_clip",
+    "render_folder",
+]

@@ -167,11 +167,11 @@ def hand_patches(generator: np.random.Generator, look: Look, tile: np.ndarray, s
 
 
 def limb_patches(generator: np.random.Generator, look: Look, tile: np.ndarray, scale: float, contrast: float) -> CapsulePatches:
-    """Left and right upper arm, left and right forearm, head, at `scale` texels per metre of the body."""
+    """Left and right upper arm, left and right forearm, head, neck, at `scale` texels per metre of the body."""
     along, across = int(np.clip(round(0.22 * scale), 6, 200)), int(np.clip(round(0.045 * scale), 3, 64))
     u, v = CapsulePatches.grid(along, across)
     patches = []
-    for part in range(5):
+    for part in range(6):
         grain = _crop(generator, tile, len(v), u.shape[1])
         if part == 4:
             patch = _tinted(look.skin, grain, contrast)
@@ -182,7 +182,7 @@ def limb_patches(generator: np.random.Generator, look: Look, tile: np.ndarray, s
                 patch[eye] = 0.25 * patch[eye] + 10
             mouth = ((u - 1.02) / 0.1) ** 2 + (v / 0.34) ** 2 < 1
             patch[mouth] *= np.array([0.8, 0.5, 0.5], np.float32)
-        elif part >= 2 and look.bare_forearm:
+        elif part == 5 or (part >= 2 and look.bare_forearm):
             patch = _tinted(look.skin, grain, contrast)
         else:
             patch = _cloth(look, grain, u + 0 * v, contrast)

@@ -29,7 +29,7 @@ JOINT_RADIUS = np.array(
 _KNUCKLES = [5, 9, 13, 17]
 _PALM_RADIUS = 0.008
 _HAND_PARTS = 16  # 15 finger bones and the palm
-LIMBS = ("left_upper_arm", "right_upper_arm", "left_forearm", "right_forearm", "head")
+LIMBS = ("left_upper_arm", "right_upper_arm", "left_forearm", "right_forearm", "head", "neck")
 _FIRST_LIMB = 2 * _HAND_PARTS
 TORSO = _FIRST_LIMB + len(LIMBS)
 
@@ -89,7 +89,7 @@ class Polygons:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that is drawn: the hands' fingers (30 capsules) and palms, limbs and head (5 capsules), the torso."""
+    """Everything that is drawn: the hands' fingers (30 capsules) and palms, arms, head and neck (6 capsules), the torso."""
 
     fingers: Capsules
     palms: Polygons
@@ -208,7 +208,6 @@ def _body(
     start, end = np.zeros((*shape, 2)), np.zeros((*shape, 2))
     radii = np.zeros((2, *shape))
     depth, drawn = np.zeros(shape), np.zeros(shape, bool)
-    has_body = bool(stage.body_known.any())
     far = 1e6
     for side, name in enumerate(("left", "right")):
         shoulder, elbow, wrist = (f"{name}_{joint}" for joint in ("shoulder", "elbow", "wrist"))
@@ -222,14 +221,11 @@ def _body(
         end[:, arm] = tip
         # As thick as the hand's wrist where it ends, as the body's elbow where it begins.
         thin = np.where(hand, 0.024 * hand_scale[:, side], 0.03 * scale)
-        if has_body:
-            start[:, arm] = here[elbow]
-            drawn[:, arm] = there[elbow] & (hand | there[wrist]) & (scale > 0)
-            radii[0, :, arm] = 0.045 * scale
-        else:
-            start[:, arm] = tip + 1.3 * (tip - knuckle_middle[:, side])
-            drawn[:, arm] = hand
-            radii[0, :, arm] = 0.034 * hand_scale[:, side]
+        elbow_known = there[elbow] & (scale > 0)
+        stub = tip + 1.3 * (tip - knuckle_middle[:, side])
+        start[:, arm] = np.where(elbow_known[:, None], here[elbow], stub)
+        drawn[:, arm] = hand | (elbow_known & there[wrist])
+        radii[0, :, arm] = np.where(elbow_known, 0.045 * scale, 0.034 * hand_scale[:, side])
         radii[1, :, arm] = np.maximum(thin, 0.5)
         # Right behind its own hand; without a hand behind both.
         depth[:, arm] = np.where(hand, palm_depth[:, side] + 0.03 * hand_scale[:, side], far / 2)
@@ -238,13 +234,15 @@ def _body(
     shoulders = there["left_shoulder"] & there["right_shoulder"] & (scale > 0)
     down = _down(across, here["hips"] - middle, there["hips"])
     head = np.where(there["head"][:, None], here["head"], middle - 0.25 * scale[:, None] * down)
-    start[:, 4], end[:, 4] = (head + length * scale[:, None] * down for length in (-0.07, 0.05))
-    radii[:, :, 4] = np.array([[0.08], [0.062]]) * scale
-    drawn[:, 4] = shoulders
-    depth[:, 4] = 2 * far
+    start[:, 4], end[:, 4] = (head + length * scale[:, None] * down for length in (-0.075, 0.055))
+    radii[:, :, 4] = np.array([[0.092], [0.072]]) * scale
+    start[:, 5], end[:, 5] = head, middle
+    radii[:, :, 5] = np.array([[0.04], [0.05]]) * scale
+    drawn[:, 4:6] = shoulders[:, None]
+    depth[:, 4], depth[:, 5] = 2 * far, 3 * far
     code = np.broadcast_to(part_code(_FIRST_LIMB + np.arange(len(LIMBS)), 0), shape).astype(np.uint8)
     patch = np.broadcast_to(np.arange(len(LIMBS)), shape)
-    open_end = np.array([False, False, False, False, True])
+    open_end = np.array([False, False, False, False, True, False])
     limbs = Capsules(start, end, radii[0], radii[1], open_end, depth, drawn, code, patch)
     hips = np.where(there["hips"][:, None], here["hips"], middle + 0.5 * scale[:, None] * down)
     ends = 0.85 * across[:, None] * np.array([0.5, -0.5])[:, None]

@@ -99,7 +99,7 @@ def paint(scene: Scene, looks: Textures, behind: Backdrop, camera: np.ndarray, s
     step = 8
     for first in range(0, len(camera), step):
         part = slice(first, min(first + step, len(camera)))
-        boxes = [[] for _ in range(part.stop - part.start)]
+        boxes: list[list[_Box]] = [[] for _ in range(part.stop - part.start)]
         _shade_capsules(scene.limbs, looks.limbs, looks.look, part, size, boxes)
         _shade_polygons(scene.torso, looks.torso, looks.look, part, size, boxes)
         _shade_capsules(scene.fingers, looks.fingers, looks.look, part, size, boxes)
@@ -140,7 +140,7 @@ def _clip_boxes(low: np.ndarray, high: np.ndarray, size: int) -> tuple[np.ndarra
     return first, last
 
 
-def _batches(extent: np.ndarray, rows_per_part: int) -> list[np.ndarray]:
+def _batches(extent: np.ndarray) -> list[np.ndarray]:
     """Split parts of (N,) box sides into batches of like size that stay within the cache."""
     order = np.argsort(extent)
     batches: list[np.ndarray] = []
@@ -173,7 +173,7 @@ def _shade_capsules(
     inside = np.flatnonzero((sides > 0).all(1))
     depth, code = capsules.depth[part][frame, which], capsules.code[part][frame, which]
     patch, tip = capsules.patch[part][frame, which], capsules.open_end[which]
-    for batch in _batches(sides[inside].max(1), 1):
+    for batch in _batches(sides[inside].max(1)):
         n = inside[batch]
         width, height = sides[n].max(0)
         offset = (first[n] - start[n]).astype(np.float32)
@@ -220,7 +220,7 @@ def _shade_polygons(
     inside = np.flatnonzero((sides > 0).all(1))
     depth, code = polygons.depth[part][frame, which], polygons.code[part][frame, which]
     patch = polygons.patch[part][frame, which]
-    for batch in _batches(sides[inside].max(1), 1):
+    for batch in _batches(sides[inside].max(1)):
         n = inside[batch]
         width, height = sides[n].max(0)
         x = (first[n, :1] + np.arange(width)).astype(np.float32)[:, None, :]

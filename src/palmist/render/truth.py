@@ -121,7 +121,7 @@ def know(
 
 def in_picture(points: np.ndarray, size: int) -> np.ndarray:
     """Whether pixels (..., 2) lie inside the picture."""
-    return ((points >= -0.5) & (points < size - 0.5)).all(-1)
+    return np.all((points >= -0.5) & (points < size - 0.5), axis=-1)
 
 
 def pixel_values(parts: np.ndarray, points: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -233,7 +233,8 @@ def read_truth(path: str | Path) -> Truth:
         raise InputError(f"{path} holds no truth of a rendered clip; expected a file that palmist render wrote") from error
     if (form, version) != (FORMAT, VERSION):
         raise InputError(
-            f"{path} is {form} version {version}; this Palmist reads {FORMAT} version {VERSION}; draw it again with palmist render"
+            f"{path} is {form} version {version}; this Palmist reads {FORMAT} version {VERSION}; "
+            "draw it again with palmist render"
         )
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
