@@ -33,7 +33,7 @@ def render_clip(recording: Recording, settings: RenderSettings | None = None, se
     Nothing that is drawn depends on the recording's label: looks, background, camera and tracks come from random streams of
     (seed, the recording's name), or with appearance="subject" the looks from (seed, subject).
 
-    Raises InputError when no hand is known in any frame, or the rate leaves no frame with one.
+    Raises InputError when neither hand nor body is known in any frame, or the seed is negative.
 
     >>> clip = render_clip(palmist.open_data("asl_words")[0], RenderSettings(size=112), seed=1)
     >>> clip.frames.shape, clip.truth.joints.shape

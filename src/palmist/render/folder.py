@@ -24,7 +24,8 @@ import numpy as np
 from palmist.errors import InputError
 from palmist.recording import Recording
 from palmist.render.clip import render_clip
-from palmist.render.settings import RenderSettings
+from palmist.render.settings import RenderSettings, random_stream
+from palmist.render.stage import NothingToDrawError
 from palmist.render.truth import Truth, main_label, read_truth, write_truth
 
 __all__ = ["RenderedClip", "choose", "read_rendered", "render_folder", "source_recordings", "write_video"]
@@ -114,6 +115,7 @@ def render_folder(
         raise InputError("there is no recording to draw; expected at least one (look at --subjects and --limit)")
     if jobs < 1:
         raise InputError(f"jobs is {jobs}; expected a number of processes, 1 or more")
+    random_stream(seed, "order", "")  # refuses a wrong seed before anything is written
     stems = [_stem(recording.name) for recording in recordings]
     if len(set(stems)) < len(stems):
         twice = next(stem for i, stem in enumerate(stems) if stem in stems[:i])
@@ -193,7 +195,7 @@ def _draw(recording: Recording, stem: str, out: Path, settings: RenderSettings, 
     name = recording.name
     try:
         clip = render_clip(recording, settings, seed)
-    except InputError as error:
+    except NothingToDrawError as error:
         return stem, {"name": name, "left_out": str(error)}
     facts = clip.truth.metadata
     video, truth = f"clips/{stem}.mp4", f"clips/{stem}.npz"

@@ -16,7 +16,7 @@ from palmist.recording import Recording
 from palmist.render.settings import RenderSettings, random_stream
 from palmist.skeleton import BODY_LAYOUTS
 
-__all__ = ["HAND_SIZE", "Stage", "apply_affine", "camera_path", "compose_affine", "set_stage"]
+__all__ = ["HAND_SIZE", "NothingToDrawError", "Stage", "apply_affine", "camera_path", "compose_affine", "set_stage"]
 
 #: Metres from the wrist to the knuckles of the hand that is drawn (sizes of parts are given for it).
 HAND_SIZE = 0.09
@@ -33,6 +33,10 @@ _BODY_SOURCES = {
     "hips": ("left_hip", "right_hip", "mid_hip"),
     "head": ("nose", "left_eye", "right_eye", "left_ear", "right_ear"),
 }
+
+
+class NothingToDrawError(InputError):
+    """A recording in which neither hand nor body is known."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,12 @@ def set_stage(recording: Recording, settings: RenderSettings, seed: int) -> Stag
     camera, others from 2.5 times their extent (0.6 m at least) away, looking along -z with y up; the focal length is chosen so
     that everything fits.
 
-    A recording in which only the body is known is drawn without hands. Raises InputError when nothing at all is known.
+    A recording in which only the body is known is drawn without hands. Raises NothingToDrawError (an
+    InputError) when nothing at all is known.
     """
     time, joints, known, body, body_known = _frames(recording, settings)
     if not known[:, :, 0].any() and not (settings.body and body_known.any()):
-        raise InputError(f"{recording.name}: neither hand nor body is known in any frame; expected something to draw")
+        raise NothingToDrawError(f"{recording.name}: neither hand nor body is known in any frame; expected something to draw")
     wrists = _wrists(joints, known, recording.root)
     aspect = (recording.aspect or 1.0) if recording.space == "image" else 1.0
     for points in (joints, wrists, body):

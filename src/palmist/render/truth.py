@@ -231,10 +231,11 @@ def read_truth(path: str | Path) -> Truth:
         form, version = head.pop("format"), head.pop("version")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} holds no truth of a rendered clip; expected a file that palmist render wrote") from error
-    if (form, version) != (FORMAT, VERSION):
+    if form != FORMAT:
+        raise InputError(f"{path} holds no truth of a rendered clip ({form}); expected a file that palmist render wrote")
+    if version != VERSION:
         raise InputError(
-            f"{path} is {form} version {version}; this Palmist reads {FORMAT} version {VERSION}; "
-            "draw it again with palmist render"
+            f"{path} is of version {version}; this Palmist reads version {VERSION} of {FORMAT}; draw it again with palmist render"
         )
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
