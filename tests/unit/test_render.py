@@ -303,8 +303,11 @@ def test_finished_clips_are_not_drawn_again(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "palmist.cli", "render", "asl_words", "--out", str(out), "--size", "64", "--limit", "40"]
+    from palmist.store import write_store
+
+    out, store = tmp_path / "out", tmp_path / "store"
+    write_store(store, [tiny_recording(20, seed=i) for i in range(40)])
+    command = [sys.executable, "-m", "palmist.cli", "render", str(store), "--out", str(out), "--size", "64"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while len(list(out.glob("clips/*.npz"))) < 3 and process.poll() is None and time.monotonic() < deadline:
@@ -317,7 +320,7 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path: Path) -> None:
         assert len(read_truth(file).time) == 20
         with av.open(str(file.with_suffix(".mp4"))) as container:
             assert sum(1 for _ in container.decode(video=0)) == 20
-    result = call("render", "asl_words", "--out", out, "--size", 64, "--limit", 40)
+    result = call("render", store, "--out", out, "--size", 64)
     assert result.exit_code == 0, result.output
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
     assert len(list(read_rendered(out))) == 40

@@ -55,9 +55,9 @@ def codes_at_joint(hand: int, joint: int) -> set[int]:
 
 @dataclass(frozen=True)
 class Capsules:
-    """start, end (T, P, 2) px; start_radius, end_radius (T, P) px; open_start, open_end (P,) bool: this end is round in
-    shading too (a fingertip); layer, depth (T, P): painted from high to low; drawn (T, P) bool; code (T, P) uint8;
-    patch (T, P): which texture.
+    """start, end (T, P, 2) px; start_radius, end_radius (T, P) px; open_end (P,) bool: the end is round in shading too (a
+    fingertip); depth (T, P): painted from high to low; drawn (T, P) bool; code (T, P) uint8, see `part_code`; patch (T, P):
+    which texture.
     """
 
     start: np.ndarray

@@ -235,7 +235,7 @@ def read_truth(path: str | Path) -> Truth:
         raise InputError(f"{path} holds no truth of a rendered clip ({form}); expected a file that palmist render wrote")
     if version != VERSION:
         raise InputError(
-            f"{path} is of version {version}; this Palmist reads version {VERSION} of {FORMAT}; draw it again with palmist render"
+            f"{path} is {FORMAT} version {version}; this Palmist reads version {VERSION}; draw it again with palmist render"
         )
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
