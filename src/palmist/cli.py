@@ -246,6 +246,51 @@ def _write_example(entry: Reader, root: Path | None) -> None:
     say(f"a made-up {entry.name} is written to {entry.example(root)}; nobody was recorded for it")
 
 
+@app.command()
+@guarded
+def render(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="An open set's name, a store (folder) or a recording (.npz).")
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for videos, truth and index; a run goes on where one stopped.")
+    ],
+    size: Annotated[int, typer.Option(help="Width and height in pixels, even.")] = 112,
+    rate: Annotated[float | None, typer.Option(metavar="FPS", help="Frames per second; default: the recorded frames.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Draw N recordings only, evenly spaced.")] = None,
+    subjects: Annotated[str | None, typer.Option(help="These people only, with commas between them.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of looks, backgrounds, camera motion and tracks.")] = 0,
+    background: Annotated[str, typer.Option(help="static, moving, plain, or mixed: one of them per recording.")] = "mixed",
+    camera_motion: Annotated[float, typer.Option(metavar="AMOUNT", help="0 holds the camera still, 1 moves it a lot.")] = 0.5,
+    framing: Annotated[str, typer.Option(help="scene: the recorded image; hands: zoom on the hands.")] = "scene",
+    appearance: Annotated[str, typer.Option(help="Draw a person's looks per recording or per subject.")] = "recording",
+    tracks: Annotated[int, typer.Option(help="How many points of the first frame to follow.")] = 900,
+    jobs: Annotated[int, typer.Option(help="Processes to draw with.")] = 1,
+    json_file: JsonFile = None,
+) -> None:
+    """Draw recordings as textured video with known truth: joints, tracks, camera, labels."""
+    from palmist.render import RenderSettings, render_folder
+    from palmist.render.folder import choose, source_recordings
+
+    settings = RenderSettings(size, rate, background, camera_motion, framing, appearance, tracks=tracks)
+    chosen = choose(source_recordings(source), None if subjects is None else subjects.split(","), limit)
+    with progress("drawing", len(chosen)) as advance:
+        index = render_folder(chosen, out, settings, seed, jobs, source, advance)
+    drawn = [clip for clip in index["clips"] if "left_out" not in clip]
+    frames = sum(clip["frames"] for clip in drawn)
+    for clip in index["clips"]:
+        if "left_out" in clip:
+            say(f"left out {clip['left_out']}")
+    console(json_file).print(f"{len(drawn)} clips, {frames} frames of {source} in {out}")
+    write_json(
+        json_file,
+        {
+            "format": "palmist-render", "version": 1, "source": source, "clips": len(drawn), "frames": frames,
+            "left_out": len(index["clips"]) - len(drawn), "folder": str(out),
+        },
+    )  # fmt: skip
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 @guarded
 def train(

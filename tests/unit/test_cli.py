@@ -28,7 +28,8 @@ def recording(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "read", "check", "prepare", "train", "evaluate", "benchmark", "models", "datasets", "fetch"]
+    "command",
+    ["demo", "read", "check", "prepare", "train", "evaluate", "benchmark", "models", "datasets", "fetch", "render"],
 )
 def test_every_command_of_the_architecture_has_help(command: str) -> None:
     assert call(command, "--help").exit_code == 0
