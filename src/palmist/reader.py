@@ -12,9 +12,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -33,12 +33,15 @@ from palmist.store import Store, open_source
 from palmist.windows import PoseSequence, body_context, resample, to_pose_sequence
 
 if TYPE_CHECKING:
+    from palmist.live import LiveStep
+    from palmist.perception.detection import HandTracker
     from palmist.stream import Stream
 
 __all__ = ["Reader", "load"]
 
 Labels = str | Sequence[str] | None
 Source = Recording | Store | str | Path
+Frames = Iterable[tuple[np.ndarray, float]]
 #: The longest future: the paper's horizon is 96 frames (3.2 s).
 LONGEST_HORIZON = 60.0
 
@@ -167,16 +170,47 @@ class Reader:
                 progress(reading)
             yield reading
 
-    def stream(self, rate: float = 30.0, **options: Any) -> Stream:
-        """A stream of frames that are read as they come, see `palmist.stream.Stream`.
+    @overload
+    def stream(self, source: float = 30.0, *, rate: float | None = None, **options: Any) -> Stream: ...
+
+    @overload
+    def stream(
+        self, source: Frames, *, rate: float | None = None, tracker: HandTracker | None = None, **options: Any
+    ) -> Iterator[LiveStep]: ...
+
+    def stream(
+        self,
+        source: float | Frames = 30.0,
+        *,
+        rate: float | None = None,
+        tracker: HandTracker | None = None,
+        **options: Any,
+    ) -> Stream | Iterator[LiveStep]:
+        """A stream that is read as it comes: of joints that you push, or of the frames of a video or webcam.
+
+        Args:
+            source: frames per second of the joints that will be pushed, see `palmist.stream.Stream`; or frames: (image, time)
+                pairs such as `palmist.perception.video.open_source` gives, see `palmist.live.read_live`.
+            rate: frames per second; with frames, None measures it.
+            tracker: finds hands in frames; None: MediaPipe (the extra hands, and `palmist fetch hands`).
+            options: of `Stream` (futures, labels, ...) and, with frames, of `read_live` (pace, every_frame).
 
         Example:
             >>> stream = reader.stream(rate=30.0)
             >>> step = stream.push(joints, known, time)     # (2, 21, 3), (2, 21), seconds
+            >>> for step in reader.stream(open_source("webcam:0")):
+            ...     print(step.reading.label, step.latency, step.dropped)
         """
-        from palmist.stream import Stream
+        if isinstance(source, (int, float)):
+            from palmist.stream import Stream
 
-        return Stream(self, rate, **options)
+            if tracker is not None:
+                raise InputError("a tracker needs frames; give frames as the first argument, or leave tracker out")
+            return Stream(self, float(source if rate is None else rate), **options)
+        from palmist.live import read_live
+        from palmist.perception.hands import MediaPipeHands
+
+        return read_live(self, source, MediaPipeHands() if tracker is None else tracker, rate=rate, **options)
 
     # ---------------------------------------------------------------------------------------------------- labels
 
