@@ -71,7 +71,7 @@ def demo(
 @app.command()
 @guarded
 def read(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A recording (.npz), a store (folder) or a video.")],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A recording (.npz), a store, a video, or webcam:0.")],
     model: ModelName = DEFAULT_MODEL,
     futures: Annotated[int, typer.Option(min=0, max=1000, help="How many possible futures.")] = 20,
     horizon: Annotated[float, typer.Option(metavar="SECONDS", help="How far ahead.")] = 1.0,
@@ -89,20 +89,27 @@ def read(
         typer.Option(metavar="FILE", help="Video: your own .task model, else that of palmist fetch hands."),
     ] = None,
     mirrored: Annotated[bool, typer.Option("--mirrored", help="Video: mirrored, as selfie cameras give it.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Video: read it at its own pace, as a webcam is read.")] = False,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Webcam and --live: stop after this time.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Webcam and --live: of the browser view; 0: a free one.")] = 0,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a page, each reading as a recording, and a video's overlay.")
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Read recordings or a video: refine the poses, recognise the action, predict futures."""
-    from palmist.cli_read import HandOptions, is_video, run_read, run_read_video
+    """Read recordings, a video or a webcam: refine the poses, recognise the action, predict futures."""
+    from palmist.cli_read import is_video, run_read
+    from palmist.cli_video import HandOptions, LiveOptions, run_read_live, run_read_video
 
     options: dict[str, Any] = {
         "futures": futures, "horizon": horizon, "observe_until": observe_until, "seed": seed, "factor": factor,
         "labels": labels,
     }  # fmt: skip
-    if is_video(source):
-        run_read_video(source, model, options, HandOptions(hand_model, mirrored), out, json_file)
+    hands = HandOptions(hand_model, mirrored)
+    if source.startswith("webcam:") or (live and is_video(source)):
+        run_read_live(source, model, options, hands, LiveOptions(seconds, port), out, json_file)
+    elif is_video(source):
+        run_read_video(source, model, options, hands, out, json_file)
     else:
         run_read(source, model, options, out, json_file)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,6 @@ from palmist.cli_output import console, progress, table, write_json
 from palmist.errors import InputError
 
 if TYPE_CHECKING:
-    from palmist.perception.hands import MediaPipeHands
     from palmist.reader import Reader
     from palmist.reading import Reading
 
@@ -32,58 +30,6 @@ def refuse_video(source: str) -> None:
         raise InputError(f"{source} is video; give a recording of hand joints (.npz) or a store; palmist read makes one of it")
 
 
-def run_read_video(
-    source: str, model: str, options: dict[str, Any], hands: HandOptions, out: Path | None, json_file: str | None
-) -> None:
-    """Track and read a video: a table, and with --out an overlay, a page, the tracked and the refined recording."""
-    from palmist.perception.video import Video
-    from palmist.read_video import read_video, write_overlay
-    from palmist.reader import load
-    from palmist.recording_file import write_recording
-
-    frames = Video(source).info.frames
-    reader = load(model)
-    use_one_thread()
-    options = _own_labels(options, reader)
-    with hands.open() as tracker, progress("tracking hands", frames) as advance:
-        result = read_video(source, reader, tracker, advance=lambda: advance(""), **options)
-    shown = console(json_file)
-    shown.print(readings_table([result.reading]))
-    left, right = result.found
-    swaps = f"{result.swaps} identity swaps" if result.swaps != 1 else "1 identity swap"
-    speed = len(result.recording) / max(sum(result.seconds.values()), 1e-9)
-    count = f"{len(result.recording)} frames, left hand in {left:.0%}, right hand in {right:.0%} of them"
-    shown.print(f"{count}, {swaps}, {speed:.0f} frames/s", highlight=False)
-    for fault in result.faults:
-        shown.print(f"[yellow]damage[/]: {escape(fault)}", highlight=False)
-    if out is not None:
-        from palmist.view import write_page
-
-        name = result.reading.name
-        with progress("drawing", len(result.recording)) as advance:
-            overlay = write_overlay(out / f"{name}.mp4", source, result, reader, options["futures"], lambda: advance(""))
-        shown.print(f"overlay: {overlay}", highlight=False, soft_wrap=True)
-        page = write_page([result.reading], out / "palmist.html", title=f"Palmist: {name}")
-        shown.print(f"page: {page}", highlight=False, soft_wrap=True)
-        write_recording(out / "recordings" / f"{name}_tracked.npz", result.recording)
-        result.reading.save(out / "recordings" / f"{name}.npz")
-    write_json(json_file, {"readings": [result.reading.to_json()], "video": result.to_json()})
-
-
-@dataclass(frozen=True)
-class HandOptions:
-    """How hands are found in a video. model: a .task file, None for the fetched one. mirrored: a selfie's image."""
-
-    model: Path | None = None
-    mirrored: bool = False
-
-    def open(self) -> MediaPipeHands:
-        """The tracker, to be closed after use."""
-        from palmist.perception.hands import MediaPipeHands
-
-        return MediaPipeHands(self.model, mirrored=self.mirrored)
-
-
 def run_read(source: str, model: str, options: dict[str, Any], out: Path | None, json_file: str | None) -> None:
     """Read every recording of the source: a table, and with --out a page and the refined recordings."""
     refuse_video(source)
@@ -94,7 +40,7 @@ def run_read(source: str, model: str, options: dict[str, Any], out: Path | None,
     count = len(opened) if isinstance(opened, Store) else 1
     reader = load(model)
     use_one_thread()
-    options = _own_labels(options, reader)
+    options = own_labels(options, reader)
     readings: list[Reading] = []
     with progress("reading", count) as advance:
         for reading in reader.read_all(opened, **options):
@@ -111,7 +57,7 @@ def run_read(source: str, model: str, options: dict[str, Any], out: Path | None,
     write_json(json_file, {"readings": [reading.to_json() for reading in readings]})
 
 
-def _own_labels(options: dict[str, Any], reader: Reader) -> dict[str, Any]:
+def own_labels(options: dict[str, Any], reader: Reader) -> dict[str, Any]:
     """`--labels a,b,c` as a list, unless it names a taxonomy."""
     chosen = options.get("labels")
     if isinstance(chosen, str) and chosen not in reader.taxonomies and "," in chosen:

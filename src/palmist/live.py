@@ -10,7 +10,7 @@ frames and says how many, and never falls behind. Every frame costs the same how
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -33,9 +33,10 @@ _SETTLED = 8  # frames after which the source's rate is known well enough
 class LiveStep:
     """What one frame brought.
 
-    image: (H, W, 3) uint8 RGB; time: seconds on the source's clock; joints (2, 21, 3), known (2, 21): the hands as tracked,
-    fractions of the image; reading: refined hands, action, futures; latency: seconds from the frame's arrival to this step;
-    dropped: frames that were left out so far.
+    image: (H, W, 3) uint8 RGB; time: seconds on the source's clock
+    joints (2, 21, 3), known (2, 21): the hands as tracked, fractions of the image
+    reading: refined hands, action, futures; labels: L names of its probabilities
+    latency: seconds from the frame's arrival to this step; dropped: frames that were left out so far
     """
 
     image: np.ndarray
@@ -43,6 +44,7 @@ class LiveStep:
     joints: np.ndarray
     known: np.ndarray
     reading: StreamStep
+    labels: tuple[str, ...]
     latency: float
     dropped: int
 
@@ -116,7 +118,7 @@ def read_live(
     pace: bool = False,
     every_frame: bool = False,
     **options: Any,
-) -> Iterator[LiveStep]:
+) -> Generator[LiveStep, None, None]:
     """Read frames as they come; see `palmist.reader.Reader.stream`.
 
     Args:
@@ -146,7 +148,7 @@ def read_live(
                 times.append(time)
             step = stream.push(joints, known, time)
             dropped = 0 if newest is None else newest.dropped
-            yield LiveStep(image, time, joints, known, step, monotonic() - arrival, dropped)
+            yield LiveStep(image, time, joints, known, step, stream.labels, monotonic() - arrival, dropped)
     finally:
         if newest is not None:
             newest.stop()
