@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -68,6 +70,26 @@ def test_windows_keep_what_they_observe_and_short_ones_can_be_given_their_first_
     assert torch.isfinite(future).all()
 
 
-@pytest.mark.parametrize("name", ["ghtt_pa", "posegpt", "flattened_stronger"])
-def test_the_sampling_strength_is_told(name: str) -> None:
-    assert tables._factor(name) == {"ghtt_pa": "5", "posegpt": "none", "flattened_stronger": "10"}[name]
+def test_what_was_measured_is_kept_until_a_checkpoint_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables.plan, "ROOT", tmp_path)
+    weights = tmp_path / "run" / "model.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"first")
+    calls = []
+
+    def measure() -> dict[str, np.ndarray]:
+        calls.append(1)
+        return {"asl_words/x/y/z": np.arange(3.0)}
+
+    for content, times in ((b"first", 1), (b"first", 1), (b"second", 2)):
+        weights.write_bytes(content)
+        found = tables._measured("t0_x", [str(weights.parent)], measure)
+        assert found["asl_words/x/y/z"].tolist() == [0, 1, 2]
+        assert len(calls) == times
+
+
+def test_every_model_of_the_tables_has_its_training() -> None:
+    jobs = {job.name.split("_", 1)[1] for job in tables.plan.table_jobs()}
+    needed = {name for names in tables.RECOGNISERS.values() for name in names} | set(tables.PREDICTORS.values())
+    assert needed <= jobs
+    assert jobs - needed == {"p", "posegpt_codec"}  # what the others stand on

@@ -16,14 +16,17 @@ seed, is its smallest and largest value.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from palmist import pose_vector
+from palmist import long_futures, pose_vector
 from palmist.action_bank import pad_sequences
 from palmist.augment import HandBatch
 from palmist.benchmark import plan
@@ -36,6 +39,7 @@ from palmist.long_futures import (
     SAMPLES,
     LongWindow,
     MotionScore,
+    Predictor,
     flattened_predictor,
     ghtt_predictor,
     long_windows,
@@ -58,7 +62,6 @@ from palmist.windows import to_model_space, to_pose_sequence
 __all__ = ["LEVELS", "disturbed", "ghtt_tables"]
 
 COMMAND = "palmist benchmark quality --only ghtt-tables"
-SECTION = "ghtt-tables"
 WORDS, REACH = "asl_words/cross_signer_a", "reach_to_grasp/leave_people_out"
 HAND = 0.09  # metres from wrist to knuckles in model space
 #: Standard deviation of each joint in hand sizes: x and y, z.
@@ -69,7 +72,25 @@ LEVELS: dict[str, tuple[float, float]] = {
     "25d_low": (0.05, 0.15),
     "25d_high": (0.15, 0.45),
 }
-RECOGNISERS = ("recognition_only", "htt", "htt_inside_ghtt")
+#: model of Table 1 -> the trainings that it needs.
+RECOGNISERS: dict[str, tuple[str, ...]] = {
+    "input": (),
+    "ghtt": ("a", "r"),
+    "recognition_only": ("recognition_only",),
+    "htt": ("htt",),
+    "htt_inside_ghtt": ("htt_inside_ghtt",),
+}
+#: model of Tables 2 to 4 -> the training that it needs.
+PREDICTORS: dict[str, str] = {
+    "ghtt_pa": "a",
+    "ghtt_pb": "a",
+    "ghtt_pb_given": "a",
+    "prediction_only_pb": "a_prediction_only",
+    "posegpt": "posegpt",
+    "flattened_weaker": "flattened",
+    "flattened_stronger": "flattened",
+}
+FLATTENED = {"flattened_weaker": WEAKER, "flattened_stronger": STRONGER}
 SIDES = ("left", "right")
 
 
@@ -133,57 +154,75 @@ def _refined_by_htt(model: HTT, hands: HandBatch, space: str) -> Tensor:
     return joints
 
 
-def _recognition(seed: int) -> dict[str, np.ndarray]:
-    """name of the record -> one value per test recording, or per recording and hand."""
+def _recognition(seed: int, model: str) -> dict[str, np.ndarray]:
+    """name of the record -> one value per test recording."""
     true = recordings_of(open_data("asl_words"), FOLDS[1].signers)
     labels = tuple(sorted({segment.label for recording in open_data("asl_words") for segment in recording.segments}))
-    ghtt, refiner = load_ghtt(_folder(seed, "a")), load_ghtt(_folder(seed, "r"))
-    rivals = {kind: load_rival(_folder(seed, kind)) for kind in RECOGNISERS}
     found: dict[str, np.ndarray] = {}
     for level in LEVELS:
         noisy = disturbed(true, level, seed)
         items = [part for recording in noisy for part in labelled_parts(recording, None)]
-        result = recognise(ghtt, items, labels)
-        found[f"{WORDS}/ghtt_equal_budget/accuracy_{level}"] = result.predicted == result.truth
-        for kind, rival in rivals.items():
+        refine: Callable[[HandBatch, str], Tensor] | None = None
+        prefix = f"{WORDS}/{model}_equal_budget"
+        if model == "input":
+            prefix, refine = f"{WORDS}/input", _as_given
+        elif model == "ghtt":
+            result = recognise(load_ghtt(_folder(seed, "a")), items, labels)
+            found[f"{prefix}/accuracy_{level}"] = result.predicted == result.truth
+            refine = functools.partial(_refined_by_ghtt, load_ghtt(_folder(seed, "r")))
+        else:
+            rival = load_rival(_folder(seed, model))
             probabilities, truth = recognise_rival(rival, items, labels)
-            found[f"{WORDS}/{kind}_equal_budget/accuracy_{level}"] = (probabilities.argmax(1) == truth).numpy()
-        ways: dict[str, Callable[[HandBatch, str], Tensor]] = {
-            "input": _as_given,
-            "ghtt_equal_budget": lambda hands, space: _refined_by_ghtt(refiner, hands, space),
-        }
-        for kind in ("htt", "htt_inside_ghtt"):
-            rival = rivals[kind]
-            assert isinstance(rival, HTT)
-            ways[f"{kind}_equal_budget"] = lambda hands, space, rival=rival: _refined_by_htt(rival, hands, space)  # type: ignore[misc]
-        for name, refine in ways.items():
+            found[f"{prefix}/accuracy_{level}"] = (probabilities.argmax(1) == truth).numpy()
+            refine = functools.partial(_refined_by_htt, rival) if isinstance(rival, HTT) else None
+        if refine is not None:
             errors = _poses(refine, noisy, true)
             for row, metric in enumerate(("mpjpe_ra", "mpjpe_pa")):
                 for hand, side in enumerate(SIDES):
-                    found[f"{WORDS}/{name}/{metric}_{side}_{level}"] = errors[:, row, hand]
+                    found[f"{prefix}/{metric}_{side}_{level}"] = errors[:, row, hand]
     return found
 
 
 # ---------------------------------------------------------------------------------------------------- Tables 2 to 4
 
 
-def _prediction(seed: int, windows: Sequence[LongWindow], network: FeatureNetwork) -> dict[str, MotionScore]:
-    ghtt, alone = load_ghtt(_folder(seed, "a")), load_ghtt(_folder(seed, "a_prediction_only"))
-    flattened, posegpt = load_flattened(_folder(seed, "flattened")), load_posegpt(_folder(seed, "posegpt"))
-    ways = {
-        "ghtt_pa": ghtt_predictor(ghtt, "pa"),
-        "ghtt_pb": ghtt_predictor(ghtt, "pb"),
-        "ghtt_pb_given": ghtt_predictor(ghtt, "pb_given"),
-        "prediction_only_pb": ghtt_predictor(alone, "pb"),
-        "posegpt": posegpt_predictor(posegpt),
-        "flattened_weaker": flattened_predictor(flattened, WEAKER),
-        "flattened_stronger": flattened_predictor(flattened, STRONGER),
-    }
-    return {name: MotionScore.of(predict, windows, network) for name, predict in ways.items()}
+def _predictor(seed: int, way: str) -> Predictor:
+    if way.startswith("ghtt_"):
+        return ghtt_predictor(load_ghtt(_folder(seed, "a")), way.removeprefix("ghtt_"))
+    if way == "prediction_only_pb":
+        return ghtt_predictor(load_ghtt(_folder(seed, "a_prediction_only")), "pb")
+    if way == "posegpt":
+        return posegpt_predictor(load_posegpt(_folder(seed, "posegpt")))
+    return flattened_predictor(load_flattened(_folder(seed, "flattened")), FLATTENED[way])
+
+
+def _prediction(seed: int, way: str, windows: Sequence[LongWindow], network: FeatureNetwork) -> dict[str, np.ndarray]:
+    return asdict(MotionScore.of(_predictor(seed, way), windows, network))
 
 
 def _folder(seed: int, name: str) -> str:
     return str(plan.ROOT / f"t{seed}_{name}" / "last")
+
+
+def _trained(seed: int, names: Sequence[str]) -> bool:
+    return all((Path(_folder(seed, name)).parent / "finished").is_file() for name in names)
+
+
+def _measured(name: str, checkpoints: Sequence[str], measure: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What was measured of these checkpoints by this very code, or measured now and kept under runs/benchmark/measured."""
+    code = hashlib.sha256()
+    for file in (Path(__file__), Path(long_futures.__file__), *(Path(c) / "model.safetensors" for c in checkpoints)):
+        code.update(file.read_bytes())
+    kept = plan.ROOT / "measured" / f"{name}_{code.hexdigest()[:16]}.npz"
+    if kept.is_file():
+        with np.load(kept, allow_pickle=False) as arrays:
+            return {key.replace("|", "/"): arrays[key] for key in arrays.files}
+    found = measure()
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = kept.with_suffix(".unfinished.npz")
+    np.savez(unfinished, **{key.replace("/", "|"): value for key, value in found.items()})  # type: ignore[arg-type]
+    unfinished.replace(kept)
+    return found
 
 
 # ---------------------------------------------------------------------------------------------------- records
@@ -206,52 +245,64 @@ def _over_seeds(values: np.ndarray, groups: np.ndarray) -> tuple[float, int, tup
 
 
 def _prediction_records(
-    found: Sequence[dict[str, MotionScore]], windows: Sequence[LongWindow], reference: np.ndarray, network: str
+    way: str, found: dict[int, dict[str, np.ndarray]], windows: Sequence[LongWindow], reference: np.ndarray, network: str
 ) -> list[BenchmarkRecord]:
     records = []
-    lengths = np.array([len(window.sequence) for window in windows])
-    for seconds, least in ((1, 30), (2, 60)):
-        kept = lengths >= least
-        where = np.arange(int(kept.sum()))
-        for name in found[0]:
-            prefix = f"{REACH}/{name}_equal_budget"
-            distances = [
-                frechet_distance(motions[name].features[kept].reshape(-1, reference.shape[1]), reference[kept]).value
-                for motions in found
-            ]
-            note = f"{COMMAND}  # f {_factor(name)}, network {network}, {SAMPLES} samples of each of n sequences"
-            interval = (min(distances), max(distances))
-            value = float(np.mean(distances))
-            seeds = plan.TABLE_SEEDS[: len(found)]
-            unit = "squared feature units"
-            records.append(make_record(f"{prefix}/fid_{seconds}s", value, unit, int(kept.sum()), note, interval, seeds))
-            columns = {f"apd_{side}": np.stack([m[name].apd[kept, hand] for m in found]) for hand, side in enumerate(SIDES)}
-            columns["ade_k20"] = np.stack([m[name].ade_best[kept, 1] for m in found])
-            for metric, values in columns.items():
-                value, n, interval = _over_seeds(values, where)
-                records.append(make_record(f"{prefix}/{metric}_{seconds}s", value, "px", n, note, interval, seeds))
+    lengths, seeds = np.array([len(window.sequence) for window in windows]), tuple(found)
+    factor = "none" if way == "posegpt" else f"{FLATTENED.get(way, FACTOR):g}"
+    note = f"{COMMAND}  # f {factor}, network {network}, {SAMPLES} samples of each of n sequences"
+    prefix = f"{REACH}/{way}_equal_budget"
+    for seconds in (1, 2):
+        kept = lengths >= 30 * seconds
+        distances = [
+            frechet_distance(score["features"][kept].reshape(-1, reference.shape[1]), reference[kept]).value
+            for score in found.values()
+        ]
+        value, interval = float(np.mean(distances)), (min(distances), max(distances))
+        unit, n = "squared feature units", int(kept.sum())
+        records.append(make_record(f"{prefix}/fid_{seconds}s", value, unit, n, note, interval, seeds))
+        columns = {f"apd_{side}": [score["apd"][kept, hand] for score in found.values()] for hand, side in enumerate(SIDES)}
+        columns["ade_k20"] = [score["ade_best"][kept, 1] for score in found.values()]
+        for metric, values in columns.items():
+            value, n, interval = _over_seeds(np.stack(values), np.arange(n))
+            records.append(make_record(f"{prefix}/{metric}_{seconds}s", value, "px", n, note, interval, seeds))
     return records
 
 
-def _factor(name: str) -> str:
-    return {"posegpt": "none", "flattened_stronger": f"{STRONGER:g}"}.get(name, f"{FACTOR:g}")
+def ghtt_tables(train: bool = True) -> list[BenchmarkRecord]:
+    """Tables 1 to 4 in kind; see the head of this file.
 
-
-def ghtt_tables(seeds: Sequence[int] = plan.TABLE_SEEDS) -> list[BenchmarkRecord]:
-    """Tables 1 to 4 in kind; see the head of this file."""
+    train: first train what is not there yet; else models and seeds without a finished training are left out.
+    """
     from rich.progress import track
 
-    plan.train_missing({"feature_reach", *(job.name for job in plan.table_jobs() if int(job.name[1]) in seeds)})
+    if train:
+        plan.train_missing({"feature_reach", *(job.name for job in plan.table_jobs())})
     test = recordings_of(open_data("asl_words"), FOLDS[1].signers)
     sessions = np.array([str(recording.session) for recording in test])
-    recognition = [_recognition(seed) for seed in track(seeds, "Table 1, seed by seed")]
     records = []
-    for name in recognition[0]:
-        unit = "share" if "accuracy" in name else "mm of a 90 mm hand"
-        value, n, interval = _over_seeds(np.stack([found[name] for found in recognition]), sessions)
-        records.append(make_record(name, value, unit, n, COMMAND, interval, seeds))
-    network = load_feature_network(plan.ROOT / "feature_reach" / "last")
+    for model, needs in track(RECOGNISERS.items(), "Table 1, model by model"):
+        seeds = tuple(seed for seed in plan.TABLE_SEEDS if _trained(seed, needs))
+        found = [
+            _measured(f"t{seed}_{model}", [_folder(seed, n) for n in needs], functools.partial(_recognition, seed, model))
+            for seed in seeds
+        ]
+        for name in found[0] if found else ():
+            unit = "share" if "accuracy" in name else "mm of a 90 mm hand"
+            value, n, interval = _over_seeds(np.stack([values[name] for values in found]), sessions)
+            records.append(make_record(name, value, unit, n, COMMAND, interval, seeds))
+    features = str(plan.ROOT / "feature_reach" / "last")
+    network = load_feature_network(features)
     windows = long_windows(recordings_of(open_data("reach_to_grasp"), FOLDS[1].people), shortest=30, hands=(1,))
     reference = true_features(network, windows)
-    prediction = [_prediction(seed, windows, network) for seed in track(seeds, "Tables 2 to 4, seed by seed")]
-    return records + _prediction_records(prediction, windows, reference, weights_hash(network))
+    for way, need in track(PREDICTORS.items(), "Tables 2 to 4, model by model"):
+        scores = {
+            seed: _measured(
+                f"t{seed}_{way}", [_folder(seed, need), features], functools.partial(_prediction, seed, way, windows, network)
+            )
+            for seed in plan.TABLE_SEEDS
+            if _trained(seed, [need])
+        }
+        if scores:
+            records += _prediction_records(way, scores, windows, reference, weights_hash(network))
+    return records
