@@ -1,14 +1,18 @@
-"""`palmist demo`: shipped recordings of people that the shipped model never saw, read from end to end."""
+"""`palmist demo`: shipped recordings of people that the shipped model never saw, and a video, read from end to end."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palmist.cli_output import console, progress, write_json
 from palmist.cli_read import readings_table, use_one_thread
-from palmist.demo_data import demo_recordings
+from palmist.demo_data import demo_recordings, demo_video
 from palmist.reader import load
 from palmist.reading import Reading
+
+if TYPE_CHECKING:
+    from palmist.read_video import VideoReading
 
 __all__ = ["demo_recordings", "read_demo", "run_demo"]
 
@@ -30,12 +34,25 @@ def read_demo(model: str = "ghtt-small", futures: int = 20) -> list[Reading]:
     return readings
 
 
+def read_demo_video(out: Path, model: str = "ghtt-small", futures: int = 20) -> tuple[VideoReading, Path]:
+    """Read the shipped video's tracked hands and draw what was read onto its frames, OUT/palmist_demo_video.mp4."""
+    from palmist.read_video import read_tracked, write_overlay
+
+    reader, (video, recording) = load(model), demo_video()
+    result = read_tracked(recording, reader, futures=futures, horizon=HORIZON)
+    with progress("drawing the video", len(recording)) as advance:
+        path = write_overlay(out / "palmist_demo_video.mp4", video, result, reader, futures, lambda: advance(""))
+    return result, path
+
+
 def run_demo(out: Path, model: str, json_file: str | None) -> Path:
     """Print the table and write OUT/palmist_demo.html."""
     from palmist.view import write_page
 
     use_one_thread()
     readings = read_demo(model)
+    video, overlay = read_demo_video(out, model)
+    readings.append(video.reading)
     page = write_page(readings, out / "palmist_demo.html", title="Palmist: hands that the model has never seen")
     shown = console(json_file)
     shown.print(readings_table(readings))
@@ -45,6 +62,12 @@ def run_demo(out: Path, model: str, json_file: str | None) -> Path:
         "repeating it. In hand sizes.",
         highlight=False,
     )
+    raw, refined = video.jerk
+    shown.print(
+        f"The last one is a video of {len(video.recording)} frames: jerk {raw:.0f} hand sizes/s³ tracked, {refined:.0f} refined.",
+        highlight=False,
+    )
+    shown.print(f"overlay: {overlay}", highlight=False, soft_wrap=True)
     shown.print(f"page: {page}", highlight=False, soft_wrap=True)
     write_json(json_file, {"readings": [reading.to_json() for reading in readings]})
     return page

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from palmist.recording import Recording
 if TYPE_CHECKING:
     from palmist.reader import Reader
 
-__all__ = ["VideoReading", "read_video", "write_overlay"]
+__all__ = ["VideoReading", "read_tracked", "read_video", "write_overlay"]
 
 Advance = Callable[[], None]
 
@@ -86,17 +86,23 @@ def read_video(
 
     name = Path(source).stem
     recording = track_hands(frames(), tracker, body=body, name=name, source=Path(source).name)
-    tracked = perf_counter()
+    seconds = {"track": round(perf_counter() - begun, 3)}
     if not recording.valid.any():
         raise InputError(
             f"no hand was found in the {len(recording)} frames of {source}; expected hands that are in view, lit and not "
             "too small (try a higher resolution)"
         )
+    result = read_tracked(recording, reader, **options)
+    return replace(result, seconds={**seconds, **result.seconds}, faults=tuple(video.report.faults))
+
+
+def read_tracked(recording: Recording, reader: Reader, **options: Any) -> VideoReading:
+    """Read the hands of a video that were tracked before (`palmist.perception.hands.track_hands`), space "image"."""
+    begun = perf_counter()
     reading = reader.read(recording, **options)
     left, right = (round(float(share), 4) for share in recording.valid.mean(0))
-    seconds = {"track": round(tracked - begun, 3), "read": round(perf_counter() - tracked, 3)}
-    swaps = len(identity_swaps(recording))
-    return VideoReading(reading, recording, (left, right), swaps, _jerks(reading), seconds, tuple(video.report.faults))
+    seconds = {"read": round(perf_counter() - begun, 3)}
+    return VideoReading(reading, recording, (left, right), len(identity_swaps(recording)), _jerks(reading), seconds)
 
 
 def _jerks(reading: Reading) -> tuple[float, float]:

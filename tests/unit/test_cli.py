@@ -46,7 +46,9 @@ def test_demo_writes_one_page_and_json(tmp_path: Path) -> None:
     page = (tmp_path / "palmist_demo.html").read_text(encoding="utf-8")
     assert page.count("<canvas") or "canvas" in page
     readings = json.loads((tmp_path / "demo.json").read_text())["readings"]
-    assert len(readings) == 6
+    assert len(readings) == 7
+    assert readings[-1]["name"] == "hand_video_pair"
+    assert (tmp_path / "palmist_demo_video.mp4").stat().st_size > 50_000
     assert all(len(reading["futures"]["joints"]) == 20 for reading in readings)
 
 
