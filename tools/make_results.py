@@ -83,6 +83,30 @@ FUTURES = (
         for kind in ("bfloat16", "int8")
     ),
 )
+_CLIPS = ("02_cups", "03_blocks", "04_coffee", "mp_hand_test", "hand_video")
+VIDEO = (
+    *(
+        (f"{name}: Lucas-Kanade, 900 points, {text}", f"rendered_{name}/all/lucas_kanade/{metric}", "")
+        for name in ("asl_words", "leap_recordings")
+        for metric, text in (
+            ("delta_avg", "δ avg"),
+            ("delta_avg_hands", "δ avg on the hands"),
+            ("within_4_px", "within 4 px"),
+            ("average_jaccard", "average Jaccard"),
+            ("occlusion_accuracy", "visibility told right"),
+        )
+    ),
+    *(
+        row
+        for clip in _CLIPS
+        for row in (
+            (f"{clip}: left hand found", f"videos/{clip}/mediapipe/found_left", ""),
+            (f"{clip}: right hand found", f"videos/{clip}/mediapipe/found_right", ""),
+            (f"{clip}: identity swaps", f"videos/{clip}/mediapipe/identity_swaps", ""),
+            (f"{clip}: jerk, refined / tracked", f"videos/{clip}/ghtt/jerk_ratio", "< 1"),
+        )
+    ),
+)
 SPEED = (
     ("20 futures × 64 frames, preset paper", "speed/paper/futures_20x64/cpu_seconds", "≤ 0.85 s"),
     ("the same, int8", "speed/paper/futures_20x64_int8/cpu_seconds", "≤ 0.45 s"),
@@ -112,6 +136,7 @@ TABLES = (
     ("Refinement of unseen people", REFINEMENT),
     ("Prediction, about half a second ahead (mean joint error)", PREDICTION),
     ("Futures beyond 2 s on reach_to_grasp (f = 5)", FUTURES),
+    ("Video: points on rendered clips with known truth, hands in real clips", VIDEO),
     ("Speed (CPU time of one thread)", SPEED),
 )
 

@@ -63,10 +63,8 @@ def run_demo(out: Path, model: str, json_file: str | None) -> Path:
         highlight=False,
     )
     raw, refined = video.jerk
-    shown.print(
-        f"The last one is a video of {len(video.recording)} frames: jerk {raw:.0f} hand sizes/s³ tracked, {refined:.0f} refined.",
-        highlight=False,
-    )
+    jerks = f"jerk {raw:.0f} hand sizes/s³ as tracked, {refined:.0f} refined"
+    shown.print(f"The last one is a video, {len(video.recording)} frames: {jerks}.", highlight=False)
     shown.print(f"overlay: {overlay}", highlight=False, soft_wrap=True)
     shown.print(f"page: {page}", highlight=False, soft_wrap=True)
     write_json(json_file, {"readings": [reading.to_json() for reading in readings]})

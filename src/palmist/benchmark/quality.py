@@ -412,6 +412,20 @@ def ghtt_tables() -> list[BenchmarkRecord]:
     return measure()
 
 
+def points() -> list[BenchmarkRecord]:
+    """Point tracking on rendered clips with known truth."""
+    from palmist.benchmark.video_quality import points as measure
+
+    return measure()
+
+
+def video() -> list[BenchmarkRecord]:
+    """Hands in real clips."""
+    from palmist.benchmark.video_quality import video as measure
+
+    return measure()
+
+
 SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "round_trip": round_trip,
     "refinement": refinement,
@@ -422,6 +436,8 @@ SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "futures": futures,
     "rivals": rivals,
     "ghtt-tables": ghtt_tables,
+    "points": points,
+    "video": video,
     "one_set": one_set,
     "no_context": no_context,
     "no_noise": no_noise,
