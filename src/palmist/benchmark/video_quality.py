@@ -12,7 +12,7 @@ from palmist.demo_data import demo_video
 from palmist.errors import InputError
 from palmist.metrics.intervals import Metric
 from palmist.metrics.tracking import average_jaccard, delta_avg, occlusion_accuracy, points_within
-from palmist.perception.points import LucasKanade
+from palmist.perception.points import LucasKanade, inside
 from palmist.perception.video import Frame
 from palmist.reader import load
 from palmist.readers import open_data
@@ -37,15 +37,17 @@ def points() -> list[BenchmarkRecord]:
             clip = render_clip(recording.slice(0, min(len(recording), LONGEST)), settings, seed=0)
             truth = clip.truth
             frames = (Frame(image, float(time)) for image, time in zip(clip.frames, truth.time, strict=True))
-            tracks = LucasKanade()(frames, truth.tracks[0])
-            on_hands = np.asarray(hand_of_code(truth.track_parts)) >= 0
+            whole = inside(truth.tracks[0], SIZE, SIZE)  # without the outer half of the pixels at the edge
+            true_tracks, true_visible = truth.tracks[:, whole], truth.tracks_visible[:, whole]
+            tracks = LucasKanade()(frames, true_tracks[0])
+            on_hands = np.asarray(hand_of_code(truth.track_parts[whole])) >= 0
             for part, chosen in (("", np.ones(len(on_hands), bool)), ("_hands", on_hands)):
                 if not chosen.any():
                     continue
-                shown = truth.tracks_visible[1:, chosen]
+                shown = true_visible[1:, chosen]
                 if not shown.any():
                     continue
-                found, true = tracks.tracks[1:, chosen], truth.tracks[1:, chosen]
+                found, true = tracks.tracks[1:, chosen], true_tracks[1:, chosen]
                 seen = tracks.visible[1:, chosen]
                 rows.setdefault(f"delta_avg{part}", []).append(delta_avg(found, true, shown).value)
                 rows.setdefault(f"within_4_px{part}", []).append(points_within(found, true, shown)[2].value)
