@@ -87,7 +87,7 @@ def video() -> list[BenchmarkRecord]:
         records.append(make_record(f"{name}/mediapipe/identity_swaps", float(result.swaps), "swaps", frames, command))
         raw, refined = result.jerk
         if np.isfinite(raw) and raw > 0:
-            records.append(make_record(f"{name}/ghtt/jerk_ratio", refined / raw, "refined / tracked", frames, command))
+            records.append(make_record(f"{name}/ghtt/jerk_ratio", refined / raw, "ratio", frames, command))
     return records
 
 
