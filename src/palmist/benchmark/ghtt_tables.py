@@ -1,7 +1,7 @@
 """G-HTT's Tables 1 to 4 (arXiv 2311.17366) in kind, on open data: `palmist benchmark quality --only ghtt-tables`.
 
-All models are trained on fold 1 (`palmist.splits.FOLDS`) with three seeds and the same budget, about 10 minutes of one core
-for each (`palmist.benchmark.plan.table_jobs`); G-HTT's is shared by its P-block, its refiner and its A-block. Test people:
+All models are trained on fold 1 (`palmist.splits.FOLDS`) with three seeds and about the same budget, 10 to 16 minutes of one
+core for each (`palmist.benchmark.plan.table_jobs`); G-HTT's is shared by its P-block, its refiner and its A-block. Test people:
 signer S2 of asl_words (Table 1), persons P1 and P2 of reach_to_grasp (Tables 2 to 4).
 
 - Table 1, recognition: every joint of the input is disturbed by itself. "2d" disturbs x and y, "25d" also z, three times as

@@ -97,7 +97,7 @@ def jobs() -> Iterator[Job]:
 
 
 def table_jobs() -> Iterator[Job]:
-    """Trainings behind ghtt-tables: every model on fold 1 with each seed, each about 10 minutes of one core."""
+    """Trainings behind ghtt-tables: every model on fold 1 with each seed, each 10 to 16 minutes of one core."""
     for seed in TABLE_SEEDS:
         yield from _table_jobs(seed)
 
