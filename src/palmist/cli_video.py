@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from palmist.live import LiveStep
     from palmist.perception.hands import MediaPipeHands
 
+_LARGEST_IN_PAGE = 24_000_000  # bytes of an overlay that still becomes part of the page
 _STREAM_OPTIONS = ("futures", "labels", "seed", "factor")
 
 
@@ -74,7 +75,8 @@ def run_read_video(
         with progress("drawing", len(result.recording)) as advance:
             overlay = write_overlay(out / f"{name}.mp4", source, result, reader, options["futures"], lambda: advance(""))
         shown.print(f"overlay: {overlay}", highlight=False, soft_wrap=True)
-        page = write_page([result.reading], out / "palmist.html", title=f"Palmist: {name}")
+        beside = {name: overlay} if overlay.stat().st_size <= _LARGEST_IN_PAGE else {}
+        page = write_page([result.reading], out / "palmist.html", f"Palmist: {name}", beside)
         shown.print(f"page: {page}", highlight=False, soft_wrap=True)
         write_recording(out / "recordings" / f"{name}_tracked.npz", result.recording)
         result.reading.save(out / "recordings" / f"{name}.npz")

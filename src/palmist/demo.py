@@ -53,7 +53,8 @@ def run_demo(out: Path, model: str, json_file: str | None) -> Path:
     readings = read_demo(model)
     video, overlay = read_demo_video(out, model)
     readings.append(video.reading)
-    page = write_page(readings, out / "palmist_demo.html", title="Palmist: hands that the model has never seen")
+    title, beside = "Palmist: hands that the model has never seen", {video.reading.name: overlay}
+    page = write_page(readings, out / "palmist_demo.html", title, beside)
     shown = console(json_file)
     shown.print(readings_table(readings))
     shown.print(

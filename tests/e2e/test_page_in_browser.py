@@ -252,3 +252,25 @@ def test_every_control_has_a_name(open_page: Callable[..., Any]) -> None:
           .map((control) => control.id)"""
     )
     assert nameless == []
+
+
+def test_the_video_follows_the_moment_and_ends_with_the_observation(browser: Any, tmp_path: Path) -> None:
+    from palmist.perception.video import write_video
+
+    images = [np.full((48, 64, 3), 40 + 10 * number, np.uint8) for number in range(16)]
+    clip = write_video(tmp_path / "clip.mp4", images, rate=30.0)
+    readings = [reading("filmed"), reading("not filmed")]
+    file = write_page(readings, tmp_path / "page.html", videos={"filmed": clip})
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    page.wait_for_function("window.palmist?.ready")
+    page.evaluate("window.palmist.pause()")
+    assert page.locator("#video").is_visible()
+    page.evaluate("window.palmist.seek(0.3)")
+    page.wait_for_function("Math.abs(document.getElementById('video').currentTime - 0.3) < 0.02")
+    page.evaluate("window.palmist.seek(window.palmist.end)")
+    page.wait_for_function("Math.abs(document.getElementById('video').currentTime - window.palmist.boundary) < 0.02")
+    assert page.evaluate("document.getElementById('video').videoWidth") == 64
+    page.evaluate("window.palmist.select(1)")
+    assert not page.locator("#video").is_visible()
+    page.close()

@@ -165,3 +165,13 @@ def test_objects_with_to_json_are_read() -> None:
             return json.dumps(whole_reading("spoken"), default=lambda array: array.tolist())
 
     assert page_data(render_page([Spoken()]))["readings"][0]["name"] == "spoken"
+
+
+def test_a_video_needs_its_reading_and_its_file(tmp_path: Path) -> None:
+    pose = np.zeros((2, 2, 21, 3)) + np.arange(21)[:, None] * 0.01
+    still = {"name": "still", "observed": {"time": [0.0, 0.05], "joints": pose}}
+    for videos, says in (({"other": tmp_path / "a.mp4"}, "no reading"), ({"still": tmp_path / "a.mp4"}, "no file")):
+        with pytest.raises(InputError, match=says):
+            render_page([still], videos=videos)
+    (tmp_path / "a.mp4").write_bytes(b"film")
+    assert '"video":"ZmlsbQ=="' in render_page([still], videos={"still": tmp_path / "a.mp4"})

@@ -16,6 +16,7 @@ const END_PAUSE = 1.1; // seconds to rest at the end before the loop starts agai
 
 const page = JSON.parse($("palmist-data").textContent);
 const readings = page.readings.map((packed) => () => openReading(packed)); // opened when shown
+const videos = new Map();
 const state = { index: -1, reading: null, moments: [], t: 0, playing: false, speed: 1, rest: 0, before: 0 };
 let stage = null;
 let chart = null;
@@ -88,12 +89,45 @@ function showMoment() {
   $("clock").textContent = `${(t - reading.start).toFixed(2)} / ${seconds(reading.end - reading.start)}`;
   const done = (t - reading.start) / Math.max(reading.end - reading.start, 1e-9);
   $("timeline").style.setProperty("--done", `${100 * done}%`);
+  showVideo();
   if (!reading.actions) return;
   const row = reading.actions.at(t);
   bars.forEach(({ label, fill, share }) => {
     fill.style.transform = `scaleX(${row[label]})`;
     share.textContent = percent(row[label]);
   });
+}
+
+/** The address of a reading's video, made once; null if it has none. */
+function videoAddress(index) {
+  const { video } = page.readings[index];
+  if (!video) return null;
+  if (!videos.has(index)) {
+    const bytes = Uint8Array.from(atob(video), (letter) => letter.charCodeAt(0));
+    videos.set(index, URL.createObjectURL(new Blob([bytes], { type: "video/mp4" })));
+  }
+  return videos.get(index);
+}
+
+function openVideo(index) {
+  const address = videoAddress(index);
+  const video = $("video");
+  video.hidden = address === null;
+  video.pause();
+  if (address !== null && video.src !== address) video.src = address;
+}
+
+/** The video runs by itself while the page plays, and is set right when it drifts; it ends where the observation does. */
+function showVideo() {
+  const video = $("video");
+  if (video.hidden) return;
+  const { reading, t } = state;
+  const wanted = Math.min(t, reading.boundary) - reading.start;
+  const running = state.playing && t < reading.boundary;
+  video.playbackRate = state.speed;
+  if (running && video.paused) video.play().catch(() => {});
+  if (!running && !video.paused) video.pause();
+  if (Math.abs(video.currentTime - wanted) > (running ? 0.25 : 0.005)) video.currentTime = wanted;
 }
 
 function showActions(reading) {
@@ -224,6 +258,7 @@ function select(index) {
   showLayers(reading);
   stage?.open(reading);
   chart.open(reading);
+  openVideo(index);
   seek(reading.start);
 }
 

@@ -89,10 +89,13 @@ def write_page(
     readings: Iterable[PageReading | Mapping[str, Any] | Any],
     path: str | Path,
     title: str = "Palmist",
+    videos: Mapping[str, str | Path] | None = None,
 ) -> Path:
     """Write one self-contained HTML page that shows `readings` as tabs, and return its path.
 
     `readings` are `Reading` objects or mappings in the form of `PageReading`. Folders on the way to `path` are made.
+    `videos`: name of a reading -> an .mp4 (H.264) whose time 0 is the reading's first frame; it is shown beside the hands and
+    becomes part of the page, so it should be short.
     Raises `InputError` for no readings and for fields of wrong shape.
 
     >>> import tempfile
@@ -101,16 +104,26 @@ def write_page(
     >>> write_page([reading], tempfile.mkdtemp() + "/hands.html").name
     'hands.html'
     """
-    text = render_page(readings, title)
+    text = render_page(readings, title, videos)
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8", newline="\n")
     return target
 
 
-def render_page(readings: Iterable[PageReading | Mapping[str, Any] | Any], title: str = "Palmist") -> str:
+def render_page(
+    readings: Iterable[PageReading | Mapping[str, Any] | Any],
+    title: str = "Palmist",
+    videos: Mapping[str, str | Path] | None = None,
+) -> str:
     """The text of the page that `write_page` writes."""
     packed = [pack_reading(reading) for reading in readings]
+    for name, file in (videos or {}).items():
+        owners = [entry for entry in packed if entry["name"] == name]
+        if not owners or not Path(file).is_file():
+            found = "no reading of that name" if not owners else f"no file {file}"
+            raise InputError(f"a video for '{name}' was given, but there is {found}; expected a reading's name and an .mp4")
+        owners[0]["video"] = base64.b64encode(Path(file).read_bytes()).decode("ascii")
     if not packed:
         raise InputError("There are no readings to show; give at least one.")
     data = {"format": PAGE_FORMAT, "version": PAGE_VERSION, "title": title, "readings": packed}
@@ -152,5 +165,11 @@ def _asset(name: str) -> str:
 def _content_policy(script: str) -> str:
     """Nothing may be fetched, and only our own script may run."""
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    rules = ("default-src 'none'", f"script-src 'sha256-{digest}'", "style-src 'unsafe-inline'", "img-src data: blob:")
+    rules = (
+        "default-src 'none'",
+        f"script-src 'sha256-{digest}'",
+        "style-src 'unsafe-inline'",
+        "img-src data: blob:",
+        "media-src blob:",
+    )
     return "; ".join((*rules, "base-uri 'none'"))
