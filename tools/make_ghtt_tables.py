@@ -192,7 +192,9 @@ def compared(low: str, high: str) -> str:
     """Whether the first record is below the second, in words."""
     if apart(low, high):
         return "holds"
-    return "does not hold: the other way round" if apart(high, low) else "is undecided: the intervals overlap"
+    if apart(high, low):
+        return "does not hold: the other way round"
+    return f"is undecided: the intervals overlap, the means {'agree' if value(low) < value(high) else 'say the opposite'}"
 
 
 def claims() -> str:
@@ -245,7 +247,10 @@ def mid_levels(fid: dict[str, str], apd: dict[str, str]) -> str:
     if target < min(weak, strong):
         if own > max(other, value(apd["flattened_stronger"])):
             return "holds: P.b has the lower FID and the larger spread"
-        return "cannot be read off: the flattened model reaches P.b's FID at neither strength, and spreads more at its own"
+        return (
+            "cannot be read off at equal FID, which the flattened model reaches at neither strength; P.b has the lower FID, and "
+            f"a spread {'above' if own > other else 'below'} that of f = 5 and below that of f = 10"
+        )
     if target > max(weak, strong):
         return "does not hold: the flattened model has the lower FID at both strengths"
     share = (target - weak) / (strong - weak)

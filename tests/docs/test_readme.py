@@ -40,6 +40,11 @@ def test_the_tables_are_made_from_the_records() -> None:
     assert len(module.records()) > 20
 
 
+def test_the_page_of_ghtts_tables_is_made_from_the_records() -> None:
+    module = load("make_ghtt_tables")
+    assert module.PAGE.read_text(encoding="utf-8") == module.page()
+
+
 def test_the_card_shows_the_records() -> None:
     module = load("ship_checkpoint")
     assert module.results_table() in (module.SHIPPED / "card.md").read_text(encoding="utf-8")

@@ -264,8 +264,8 @@ def _prediction_records(
         columns = {f"apd_{side}": [score["apd"][kept, hand] for score in found.values()] for hand, side in enumerate(SIDES)}
         columns["ade_k20"] = [score["ade_best"][kept, 1] for score in found.values()]
         for metric, values in columns.items():
-            value, n, interval = _over_seeds(np.stack(values), np.arange(n))
-            records.append(make_record(f"{prefix}/{metric}_{seconds}s", value, "px", n, note, interval, seeds))
+            value, counted, interval = _over_seeds(np.stack(values), np.arange(n))
+            records.append(make_record(f"{prefix}/{metric}_{seconds}s", value, "px", counted, note, interval, seeds))
     return records
 
 
