@@ -248,7 +248,7 @@ def mid_levels(fid: dict[str, str], apd: dict[str, str]) -> str:
         if own > max(other, value(apd["flattened_stronger"])):
             return "holds: P.b has the lower FID and the larger spread"
         return (
-            "cannot be read off at equal FID, which the flattened model reaches at neither strength; P.b has the lower FID, and "
+            "cannot be read off at equal FID, which the flattened model never reaches; P.b has the lower FID, and "
             f"a spread {'above' if own > other else 'below'} that of f = 5 and below that of f = 10"
         )
     if target > max(weak, strong):
