@@ -137,7 +137,12 @@ def write_overlay(
 
     recording, reading = result.recording, result.reading
     rate = 30.0 if len(recording) < 2 else (len(recording) - 1) / float(recording.time[-1] - recording.time[0])
-    stream = reader.stream(rate=float(np.clip(rate, 10, 1000)), futures=futures, space="image", aspect=recording.aspect)
+    # The stream chooses among the labels that the reading chose from.
+    known = {name: set(entry["labels"]) for name, entry in reader.taxonomies.items()}
+    labels = next((name for name, own in known.items() if own == set(reading.action_labels)), None)
+    stream = reader.stream(
+        rate=float(np.clip(rate, 10, 1000)), futures=futures, space="image", aspect=recording.aspect, labels=labels
+    )
 
     def drawn() -> Iterator[np.ndarray]:
         for number, (image, time) in enumerate(Video(source)):
