@@ -7,7 +7,7 @@ then ``posegpt`` over a finished codec on labelled ones.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,32 +15,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from palmist.action_bank import ActionDataset, ActionGroup, HandStore, as_json
+from palmist.action_bank import ActionDataset, ActionGroup, HandStore
 from palmist.augment import AugmentConfig, HandBatch
 from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
 from palmist.config import TrainConfig, build_config, merge
 from palmist.errors import InputError
 from palmist.models.baselines import flattened, posegpt
-from palmist.pose_bank import NoiseConfig, add_pose_noise
+from palmist.pose_bank import add_pose_noise
 from palmist.pose_vector import EncodedPose, encode, reset_first_motion
-from palmist.tasks import ActionTask, SetConfig, load_recordings
+from palmist.rival_tasks import RivalDataConfig
+from palmist.tasks import LabelledTask, load_recordings, preset_settings
 from palmist.windows import to_pose_sequence
 
 __all__ = ["CodecTask", "FlattenedTask", "PoseGPTTask", "load_flattened", "load_posegpt"]
 
 
 @dataclass(frozen=True)
-class MotionDataConfig:
-    """`data` of the three tasks: the A-block's settings, the input noise of the flattened VAE, PoseGPT's finished codec."""
+class MotionDataConfig(RivalDataConfig):
+    """`data` of the three tasks: the rivals' settings, of which PoseGPT uses no noise, and PoseGPT's finished codec."""
 
-    sets: dict[str, SetConfig] = field(default_factory=dict)
-    validation: dict[str, SetConfig] = field(default_factory=dict)
-    text_encoder: str = "auto"
-    augment: bool = True
-    whole_probability: float = 0.5
     max_clips: int = 7
-    noise: NoiseConfig = field(default_factory=NoiseConfig)
-    clean_probability: float = 0.35
     codec_checkpoint: str = ""
 
 
@@ -124,47 +118,17 @@ class MotionCodes(MotionFrames):
         return {"codes": codes, "valid": valid, "label": label, "length": 2 * valid.sum(1)}
 
 
-class _MotionTask(ActionTask):
+class _MotionTask(LabelledTask):
     """What the three tasks share."""
 
+    data_config = MotionDataConfig
     presets: ClassVar[Mapping[str, Any]] = {}
 
     def _settings(self, config: TrainConfig) -> dict[str, Any]:
-        changes = dict(config.model)
-        name = changes.pop("preset", "small")
-        if name not in self.presets:
-            raise InputError(f"there is no preset '{name}' of {config.task}; choose one of: {', '.join(self.presets)}")
-        return merge(asdict(self.presets[name]), changes)
+        return preset_settings(config.model, self.presets, config.task)
 
-    def _dataset(self, groups: list[ActionGroup], data: MotionDataConfig, use_augmentation: bool) -> ActionDataset:
-        raise NotImplementedError
-
-    def _motion(self, config: TrainConfig, name: str) -> ActionDataset | None:
-        data = build_config(MotionDataConfig, config.data, "data")
-        if not getattr(data, name):
-            return None
-        labels = self._labels(data)  # type: ignore[arg-type]
-        groups = self._groups(data, name, labels, self._settings(config)["rate"])  # type: ignore[arg-type]
-        if name == "sets":
-            self._taxonomies = {group.name: as_json(group, labels) for group in groups}
-        return self._dataset(groups, data, data.augment and name == "sets")
-
-    def train_data(self, config: TrainConfig) -> ActionDataset:
-        data = self._motion(config, "sets")
-        if data is None:
-            raise InputError("data.sets is empty; name at least one set, for example asl_words: {}")
-        return data
-
-    def validation_data(self, config: TrainConfig) -> ActionDataset | None:
-        return self._motion(config, "validation")
-
-    def _features(self, config: TrainConfig) -> tuple[tuple[str, ...], Tensor]:
-        from palmist.text.encoder import encode_labels
-
-        data = build_config(MotionDataConfig, config.data, "data")
-        labels = self._labels(data)  # type: ignore[arg-type]
-        features, self._encoder_name = encode_labels(labels, data.text_encoder)
-        return labels, torch.as_tensor(features)
+    def _rate(self, config: TrainConfig) -> float:
+        return float(self._settings(config)["rate"])
 
 
 class FlattenedTask(_MotionTask):
@@ -172,8 +136,8 @@ class FlattenedTask(_MotionTask):
 
     presets: ClassVar[Mapping[str, Any]] = flattened.PRESETS
 
-    def _dataset(self, groups: list[ActionGroup], data: MotionDataConfig, use_augmentation: bool) -> ActionDataset:
-        return SplitMotion(groups, data, use_augmentation)
+    def _dataset(self, config: TrainConfig, groups: list[ActionGroup], use_augmentation: bool) -> ActionDataset:
+        return SplitMotion(groups, self._read(config), use_augmentation)
 
     def build_model(self, config: TrainConfig) -> nn.Module:
         torch.manual_seed(config.seed)
@@ -185,11 +149,7 @@ class FlattenedTask(_MotionTask):
 
     def collect(self, model: nn.Module, config: TrainConfig) -> Checkpoint:
         assert isinstance(model, flattened.FlattenedVAE)
-        settings = {
-            "model": "flattened", "flattened": asdict(model.config), "taxonomies": self._taxonomies,
-            "text_encoder": self._encoder_name,
-        }  # fmt: skip
-        return Checkpoint(dict(model.state_dict()), settings, {}, card="")
+        return Checkpoint(dict(model.state_dict()), self._facts("flattened", asdict(model.config)), {}, card="")
 
 
 class CodecTask(_MotionTask):
@@ -217,8 +177,8 @@ class CodecTask(_MotionTask):
                 groups.append(group)
         return groups
 
-    def _dataset(self, groups: list[ActionGroup], data: MotionDataConfig, use_augmentation: bool) -> ActionDataset:
-        return MotionFrames(groups, data, use_augmentation)
+    def _dataset(self, config: TrainConfig, groups: list[ActionGroup], use_augmentation: bool) -> ActionDataset:
+        return MotionFrames(groups, self._read(config), use_augmentation)
 
     def build_model(self, config: TrainConfig) -> nn.Module:
         torch.manual_seed(config.seed)
@@ -235,18 +195,19 @@ class PoseGPTTask(_MotionTask):
 
     presets: ClassVar[Mapping[str, Any]] = posegpt.PRESETS
 
-    def _codec(self, data: MotionDataConfig) -> posegpt.MotionCodec:
+    def _codec(self, config: TrainConfig) -> posegpt.MotionCodec:
+        data: MotionDataConfig = self._read(config)
         if not data.codec_checkpoint:
             raise InputError("data.codec_checkpoint is empty; name the folder of a finished codec, such as runs/codec/last")
         return _load_codec(data.codec_checkpoint)
 
-    def _dataset(self, groups: list[ActionGroup], data: MotionDataConfig, use_augmentation: bool) -> ActionDataset:
-        return MotionCodes(groups, data, use_augmentation, self._codec(data))
+    def _dataset(self, config: TrainConfig, groups: list[ActionGroup], use_augmentation: bool) -> ActionDataset:
+        return MotionCodes(groups, self._read(config), use_augmentation, self._codec(config))
 
     def build_model(self, config: TrainConfig) -> nn.Module:
         torch.manual_seed(config.seed)
         labels, features = self._features(config)
-        codec = self._codec(build_config(MotionDataConfig, config.data, "data"))
+        codec = self._codec(config)
         of_codec = ("codec_layers", "codec_width", "codec_heads", "codebooks", "centroids", "code_dim", "rate")
         fixed = {name: getattr(codec.config, name) for name in of_codec}
         settings = merge(self._settings(config), {**fixed, "label_dim": features.shape[1], "labels": list(labels)})
@@ -257,11 +218,7 @@ class PoseGPTTask(_MotionTask):
 
     def collect(self, model: nn.Module, config: TrainConfig) -> Checkpoint:
         assert isinstance(model, posegpt.PoseGPT)
-        settings = {
-            "model": "posegpt", "posegpt": asdict(model.config), "taxonomies": self._taxonomies,
-            "text_encoder": self._encoder_name,
-        }  # fmt: skip
-        return Checkpoint(dict(model.state_dict()), settings, {}, card="")
+        return Checkpoint(dict(model.state_dict()), self._facts("posegpt", asdict(model.config)), {}, card="")
 
 
 def _open(path: str | Path, kind: str) -> Checkpoint:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from palmist.action_bank import ActionDataset, ActionGroup, as_json, pad_sequences
+from palmist.action_bank import ActionDataset, ActionGroup, pad_sequences
 from palmist.augment import HandBatch
 from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
 from palmist.config import TrainConfig, build_config, merge
@@ -23,11 +23,12 @@ from palmist.models.baselines.flattened import FlattenedVAE
 from palmist.pose_bank import NoiseConfig, add_pose_noise
 from palmist.pose_vector import encode, reset_first_motion
 from palmist.recording import Recording
-from palmist.tasks import ActionTask, SetConfig
+from palmist.tasks import LabelledDataConfig, LabelledTask, preset_settings
 from palmist.windows import body_context, to_pose_sequence
 
 __all__ = ["FrameDataset", "FrameTokens", "RivalTask", "frame_tokens", "load_rival", "recognise_rival"]
 
+RATE = 30.0  # of the sequences; a rival at half of it takes every second frame
 Rival = htt.HTT | recognition_only.RecognitionOnly
 _KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "htt": (htt.HTT, htt.HTTConfig, dict(htt.PRESETS)),
@@ -38,15 +39,9 @@ _KINDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
 
 
 @dataclass(frozen=True)
-class RivalDataConfig:
+class RivalDataConfig(LabelledDataConfig):
     """`data` of the rivals' tasks: the A-block's settings without the P-block, and the noise that HTT refines."""
 
-    sets: dict[str, SetConfig] = field(default_factory=dict)
-    validation: dict[str, SetConfig] = field(default_factory=dict)
-    text_encoder: str = "auto"
-    augment: bool = True
-    whole_probability: float = 0.5
-    max_clips: int = 8
     noise: NoiseConfig = field(default_factory=NoiseConfig)
     clean_probability: float = 0.35
 
@@ -100,59 +95,35 @@ class FrameDataset(ActionDataset):
         }  # fmt: skip
 
 
-class RivalTask(ActionTask):
+class RivalTask(LabelledTask):
     """Train HTT or the recognition-only transformer."""
+
+    data_config = RivalDataConfig
 
     def __init__(self, kind: str) -> None:
         super().__init__()
         self.kind = kind
 
     def _settings(self, config: TrainConfig) -> dict[str, Any]:
-        changes = dict(config.model)
-        name, presets = changes.pop("preset", "small"), _KINDS[self.kind][2]
-        if name not in presets:
-            raise InputError(f"there is no preset '{name}' of {self.kind}; choose one of: {', '.join(presets)}")
-        return merge(asdict(presets[name]), changes)
+        return preset_settings(config.model, _KINDS[self.kind][2], self.kind)
 
-    def _frames(self, config: TrainConfig, name: str) -> FrameDataset | None:
-        data = build_config(RivalDataConfig, config.data, "data")
-        if not getattr(data, name):
-            return None
-        labels = self._labels(data)  # type: ignore[arg-type]
-        groups = self._groups(data, name, labels, 30.0)  # type: ignore[arg-type]
-        if name == "sets":
-            self._taxonomies = {group.name: as_json(group, labels) for group in groups}
-        step = round(30.0 / self._settings(config)["rate"])
-        return FrameDataset(groups, data, step, data.augment and name == "sets")
+    def _rate(self, config: TrainConfig) -> float:
+        return RATE
 
-    def train_data(self, config: TrainConfig) -> FrameDataset:
-        data = self._frames(config, "sets")
-        if data is None:
-            raise InputError("data.sets is empty; name at least one labelled set, for example asl_words: {}")
-        return data
-
-    def validation_data(self, config: TrainConfig) -> FrameDataset | None:
-        return self._frames(config, "validation")
+    def _dataset(self, config: TrainConfig, groups: list[ActionGroup], use_augmentation: bool) -> FrameDataset:
+        return FrameDataset(groups, self._read(config), round(RATE / self._settings(config)["rate"]), use_augmentation)
 
     def build_model(self, config: TrainConfig) -> nn.Module:
-        from palmist.text.encoder import encode_labels
-
         torch.manual_seed(config.seed)
-        data = build_config(RivalDataConfig, config.data, "data")
-        labels = self._labels(data)  # type: ignore[arg-type]
-        features, self._encoder_name = encode_labels(labels, data.text_encoder)
+        labels, features = self._features(config)
         settings = merge(self._settings(config), {"label_dim": features.shape[1], "labels": list(labels)})
         network, kind = _KINDS[self.kind][:2]
         model: Rival = network(build_config(kind, settings, "model"))
-        model.set_labels(labels, torch.as_tensor(features))
+        model.set_labels(labels, features)
         return model
 
     def collect(self, model: nn.Module, config: TrainConfig) -> Checkpoint:
-        settings = {
-            "model": self.kind, self.kind: asdict(model.config), "taxonomies": self._taxonomies,  # type: ignore[call-overload]
-            "text_encoder": self._encoder_name,
-        }  # fmt: skip
-        return Checkpoint(dict(model.state_dict()), settings, {}, card="")
+        return Checkpoint(dict(model.state_dict()), self._facts(self.kind, asdict(model.config)), {}, card="")  # type: ignore[call-overload]
 
 
 def load_rival(path: str | Path) -> Rival:
@@ -181,7 +152,7 @@ def recognise_rival(
     rows = torch.tensor([table[labels[i]] for i in learnt])
     candidates = torch.zeros(len(table), dtype=torch.bool)
     candidates[rows] = True
-    step = round(30.0 / model.config.rate)
+    step = round(RATE / model.config.rate)
     found = []
     for first in range(0, len(items), batch_size):
         part = items[first : first + batch_size]

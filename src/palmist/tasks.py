@@ -7,6 +7,7 @@ All read the project's open data by name, or a user's store by path.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -31,7 +32,7 @@ from palmist.recording import Recording
 from palmist.splits import recordings_of
 from palmist.windows import PoseSequence, to_pose_sequence
 
-__all__ = ["TASKS", "ActionTask", "PoseTask"]
+__all__ = ["TASKS", "ActionTask", "LabelledDataConfig", "LabelledTask", "PoseTask", "preset_settings"]
 
 
 @dataclass(frozen=True)
@@ -77,16 +78,22 @@ class RefineDataConfig(PoseDataConfig):
 
 
 @dataclass(frozen=True)
-class ActionDataConfig:
-    """`data` of the task ghtt_a. p_checkpoint: the folder of a finished P-block."""
+class LabelledDataConfig:
+    """`data` of every task on labelled recordings."""
 
-    p_checkpoint: str = ""
     sets: dict[str, SetConfig] = field(default_factory=dict)
     validation: dict[str, SetConfig] = field(default_factory=dict)
     text_encoder: str = "auto"
     augment: bool = True
     whole_probability: float = 0.5
     max_clips: int = 8
+
+
+@dataclass(frozen=True)
+class ActionDataConfig(LabelledDataConfig):
+    """`data` of the task ghtt_a. p_checkpoint: the folder of a finished P-block."""
+
+    p_checkpoint: str = ""
 
 
 def load_recordings(name: str, config: SetConfig) -> list[Recording]:
@@ -148,7 +155,7 @@ class PoseTask:
         )
 
     def _model_config(self, config: TrainConfig) -> PBlockConfig:
-        return build_config(PBlockConfig, _resolve_preset(config.model, "p"), "model")
+        return build_config(PBlockConfig, _ghtt_settings(config.model, "p"), "model")
 
     def train_data(self, config: TrainConfig) -> WindowDataset:
         data = self._data(config, "sets")
@@ -171,13 +178,18 @@ class PoseTask:
         return Checkpoint(state, settings, {}, card="")
 
 
-def _resolve_preset(model: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """`{preset: small, width: 96}` as the preset's settings with the changes."""
+def preset_settings(model: Mapping[str, Any], presets: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """`{preset: small, width: 96}` as the settings of one of `presets` (dataclasses) with the changes."""
     changes = dict(model)
     name = changes.pop("preset", "small")
-    if name not in PRESETS:
-        raise InputError(f"there is no preset '{name}'; choose one of: {', '.join(PRESETS)}")
-    return merge(asdict(getattr(PRESETS[name], part)), changes)
+    if name not in presets:
+        raise InputError(f"there is no preset '{name}' of {kind}; choose one of: {', '.join(presets)}")
+    return merge(asdict(presets[name]), changes)
+
+
+def _ghtt_settings(model: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """The settings of one block, "p" or "a", of a G-HTT preset."""
+    return preset_settings(model, {name: getattr(preset, part) for name, preset in PRESETS.items()}, "ghtt")
 
 
 def load_p_block(path: str | Path) -> PBlock:
@@ -217,7 +229,7 @@ class RefineTask(PoseTask):
         return load_p_block(data.p_checkpoint)
 
     def _model_config(self, config: TrainConfig) -> PBlockConfig:
-        wanted = build_config(PBlockConfig, _resolve_preset(config.model, "p"), "model")
+        wanted = build_config(PBlockConfig, _ghtt_settings(config.model, "p"), "model")
         if not wanted.refine_layers:
             raise InputError("model.refine_layers is 0, so there is nothing to train; expected 1 or more")
         return replace(self._finished(config).config, refine_layers=wanted.refine_layers)
@@ -233,13 +245,27 @@ class RefineTask(PoseTask):
         return super().collect(model.block, config)
 
 
-class ActionTask:
-    """Train an A-block on labelled recordings over a frozen P-block."""
+class LabelledTask(ABC):
+    """What the tasks on labelled recordings share: sets become groups, labels text features."""
+
+    data_config: type[LabelledDataConfig] = LabelledDataConfig
 
     def __init__(self) -> None:
         self._taxonomies: dict[str, Any] = {}
+        self._encoder_name = "auto"
 
-    def _labels(self, data: ActionDataConfig) -> tuple[str, ...]:
+    @abstractmethod
+    def _rate(self, config: TrainConfig) -> float:
+        """Frames per second of the sequences."""
+
+    @abstractmethod
+    def _dataset(self, config: TrainConfig, groups: list[ActionGroup], use_augmentation: bool) -> ActionDataset:
+        """Batches of the groups."""
+
+    def _read(self, config: TrainConfig) -> Any:
+        return build_config(self.data_config, config.data, "data")
+
+    def _labels(self, data: LabelledDataConfig) -> tuple[str, ...]:
         """All labels of the training sets in order of appearance of the sets, sorted within each."""
         labels: list[str] = []
         for key, entry in data.sets.items():
@@ -247,7 +273,7 @@ class ActionTask:
             labels += sorted(here - set(labels))
         return tuple(labels)
 
-    def _groups(self, data: ActionDataConfig, name: str, labels: tuple[str, ...], rate: float) -> list[ActionGroup]:
+    def _groups(self, data: LabelledDataConfig, name: str, labels: tuple[str, ...], rate: float) -> list[ActionGroup]:
         row = {label: i for i, label in enumerate(labels)}
         sets: Mapping[str, SetConfig] = getattr(data, name)
         groups = []
@@ -275,22 +301,14 @@ class ActionTask:
         return groups
 
     def _data(self, config: TrainConfig, name: str) -> ActionDataset | None:
-        data = build_config(ActionDataConfig, config.data, "data")
+        data: LabelledDataConfig = self._read(config)
         if not getattr(data, name):
             return None
-        block = load_p_block(data.p_checkpoint)
         labels = self._labels(data)
-        groups = self._groups(data, name, labels, block.config.rate)
+        groups = self._groups(data, name, labels, self._rate(config))
         if name == "sets":
             self._taxonomies = {group.name: as_json(group, labels) for group in groups}
-        return ActionDataset(
-            groups,
-            block,
-            use_augmentation=data.augment and name == "sets",
-            whole_probability=data.whole_probability,
-            max_clips=data.max_clips,
-            config=build_config(ABlockConfig, _resolve_preset(config.model, "a"), "model"),
-        )
+        return self._dataset(config, groups, data.augment and name == "sets")
 
     def train_data(self, config: TrainConfig) -> ActionDataset:
         data = self._data(config, "sets")
@@ -301,40 +319,62 @@ class ActionTask:
     def validation_data(self, config: TrainConfig) -> ActionDataset | None:
         return self._data(config, "validation")
 
-    def build_model(self, config: TrainConfig) -> nn.Module:
-        from palmist.models.ghtt_action_block import ABlock
+    def _features(self, config: TrainConfig) -> tuple[tuple[str, ...], Tensor]:
+        """The labels and their text features (L, width)."""
         from palmist.text.encoder import encode_labels
 
-        torch.manual_seed(config.seed)
-        data = build_config(ActionDataConfig, config.data, "data")
+        data: LabelledDataConfig = self._read(config)
         labels = self._labels(data)
-        features, encoder = encode_labels(labels, data.text_encoder)
-        self._encoder_name = encoder
-        block = load_p_block(data.p_checkpoint)
+        features, self._encoder_name = encode_labels(labels, data.text_encoder)
+        return labels, torch.as_tensor(features)
+
+    def _facts(self, kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What the checkpoint of a model of this kind says of itself."""
+        return {"model": kind, kind: dict(settings), "taxonomies": self._taxonomies, "text_encoder": self._encoder_name}
+
+
+class ActionTask(LabelledTask):
+    """Train an A-block on labelled recordings over a frozen P-block."""
+
+    data_config = ActionDataConfig
+
+    def _rate(self, config: TrainConfig) -> float:
+        return load_p_block(self._read(config).p_checkpoint).config.rate
+
+    def _dataset(self, config: TrainConfig, groups: list[ActionGroup], use_augmentation: bool) -> ActionDataset:
+        data: ActionDataConfig = self._read(config)
+        return ActionDataset(
+            groups,
+            load_p_block(data.p_checkpoint),
+            use_augmentation=use_augmentation,
+            whole_probability=data.whole_probability,
+            max_clips=data.max_clips,
+            config=build_config(ABlockConfig, _ghtt_settings(config.model, "a"), "model"),
+        )
+
+    def build_model(self, config: TrainConfig) -> nn.Module:
+        from palmist.models.ghtt_action_block import ABlock
+
+        torch.manual_seed(config.seed)
+        labels, features = self._features(config)
+        block = load_p_block(self._read(config).p_checkpoint)
         settings = merge(
-            _resolve_preset(config.model, "a"),
+            _ghtt_settings(config.model, "a"),
             {"mid_level_dim": block.config.width, "label_dim": features.shape[1], "labels": list(labels)},
         )
         model = ABlock(build_config(ABlockConfig, settings, "model"))
-        model.set_labels(labels, torch.as_tensor(features))
+        model.set_labels(labels, features)
         return model
 
     def collect(self, model: nn.Module, config: TrainConfig) -> Checkpoint:
         from palmist.models.ghtt_action_block import ABlock
 
         assert isinstance(model, ABlock)
-        data = build_config(ActionDataConfig, config.data, "data")
-        block = load_p_block(data.p_checkpoint)
+        block = load_p_block(self._read(config).p_checkpoint)
         whole = GHTTConfig(block.config, model.config)
         state = {f"p.{name}": tensor for name, tensor in block.state_dict().items()}
         state.update({f"a.{name}": tensor for name, tensor in model.state_dict().items()})
-        settings = {
-            "model": "ghtt",
-            "ghtt": whole.to_dict(),
-            "taxonomies": self._taxonomies,
-            "text_encoder": self._encoder_name,
-        }
-        return Checkpoint(state, settings, {}, card="")
+        return Checkpoint(state, self._facts("ghtt", whole.to_dict()), {}, card="")
 
 
 def labelled_parts(recording: Recording, span: str | None) -> list[tuple[Recording, str]]:

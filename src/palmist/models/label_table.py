@@ -72,15 +72,18 @@ def cross_entropy(scores: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     return masked_mean(entropy, labelled), masked_mean((scores.argmax(-1) == label).to(scores.dtype), labelled)
 
 
-def over_windows(probabilities: Callable[[slice], Tensor], mask: Tensor, size: int) -> Tensor:
+def over_windows(probabilities: Callable[..., Tensor], size: int, mask: Tensor, *given: Tensor | None) -> Tensor:
     """Label probabilities of long recordings: those of windows of `size` frames, added and divided by their sum (HTT).
 
-    probabilities: frames of the batch to (B, L). mask: (B, T) bool, the frames that a row has. InputError for no frames.
+    probabilities: called with every window's first frame number and its part of `mask` (B, T), the frames that a row has,
+    and of each of `given` (B, T, ...); returns (B, L). InputError for no frames.
     """
     total: Tensor | None = None
     for start in range(0, mask.shape[1], size):
         part = slice(start, start + size)
-        share = probabilities(part) * mask[:, part].any(1, keepdim=True)
+        inside = mask[:, part]
+        share = probabilities(start, inside, *(None if values is None else values[:, part] for values in given))
+        share = share * inside.any(1, keepdim=True)
         total = share if total is None else total + share
     if total is None:
         raise InputError("there are no frames to recognise; give at least one")

@@ -165,12 +165,11 @@ class FlattenedVAE(nn.Module):
     def recognise(self, observed: Tensor, known: Tensor, frames: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Label probabilities (B, L) of whole actions, among `candidates` ((L,) or (B, L) bool); windows of `max_frames`."""
 
-        def probabilities(part: slice) -> Tensor:
-            first = torch.full((len(frames),), part.start, device=frames.device)
-            code = self.encode(observed[:, part], known[:, part], frames[:, part], first)
-            return self.labels.scores(code.mean, candidates).softmax(-1)
+        def probabilities(start: int, frames: Tensor, observed: Tensor, known: Tensor) -> Tensor:
+            first = torch.full((len(frames),), start, device=frames.device)
+            return self.labels.scores(self.encode(observed, known, frames, first).mean, candidates).softmax(-1)
 
-        return over_windows(probabilities, frames, self.config.max_frames)
+        return over_windows(probabilities, self.config.max_frames, frames, observed, known)
 
     @torch.no_grad()
     def predict(

@@ -199,11 +199,10 @@ class HTT(nn.Module):
     ) -> Tensor:
         """Label probabilities (B, L): those of all windows of `max_tokens` frames, added and divided by their sum."""
 
-        def probabilities(part: slice) -> Tensor:
-            body = (None, None) if context is None or context_known is None else (context[:, part], context_known[:, part])
-            return self.scores(self(frames[:, part], known[:, part], mask[:, part], *body).action, candidates).softmax(-1)
+        def probabilities(start: int, mask: Tensor, frames: Tensor, known: Tensor, *body: Tensor | None) -> Tensor:
+            return self.scores(self(frames, known, mask, *body).action, candidates).softmax(-1)
 
-        return over_windows(probabilities, mask, self.config.max_tokens)
+        return over_windows(probabilities, self.config.max_tokens, mask, frames, known, context, context_known)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Parts]:
         """L1 of the refined joints against the clean ones, and the action's cross-entropy, with "text" also its distance.

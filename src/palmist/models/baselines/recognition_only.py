@@ -115,11 +115,10 @@ class RecognitionOnly(nn.Module):
     ) -> Tensor:
         """Label probabilities (B, L): those of all windows of `max_frames` frames, added and divided by their sum."""
 
-        def probabilities(part: slice) -> Tensor:
-            body = (None, None) if context is None or context_known is None else (context[:, part], context_known[:, part])
-            return self.labels.scores(self(frames[:, part], known[:, part], mask[:, part], *body), candidates).softmax(-1)
+        def probabilities(start: int, mask: Tensor, frames: Tensor, known: Tensor, *body: Tensor | None) -> Tensor:
+            return self.labels.scores(self(frames, known, mask, *body), candidates).softmax(-1)
 
-        return over_windows(probabilities, mask, self.config.max_frames)
+        return over_windows(probabilities, self.config.max_frames, mask, frames, known, context, context_known)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Parts]:
         """The action's distance and contrast (G-HTT, Eq. 4 and 5).
