@@ -209,7 +209,11 @@ def _trained(seed: int, names: Sequence[str]) -> bool:
 
 
 def _measured(name: str, checkpoints: Sequence[str], measure: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """What was measured of these checkpoints by this very code, or measured now and kept under runs/benchmark/measured."""
+    """What was measured of these checkpoints before, or measured now and kept under runs/benchmark/measured.
+
+    Kept by the content of the checkpoints, of this file and of `palmist.long_futures`: delete the folder after a change of a
+    network's code.
+    """
     code = hashlib.sha256()
     for file in (Path(__file__), Path(long_futures.__file__), *(Path(c) / "model.safetensors" for c in checkpoints)):
         code.update(file.read_bytes())

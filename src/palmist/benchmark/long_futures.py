@@ -12,7 +12,7 @@ from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.evaluate import load_ghtt
 from palmist.feature_task import load_feature_network
 from palmist.long_futures import FACTOR, FLOWS, OBSERVED, MotionScore, ghtt_predictor, long_windows, true_features
-from palmist.metrics.intervals import Metric
+from palmist.metrics.intervals import mean_metric
 from palmist.metrics.motion import frechet_distance
 from palmist.models.feature_network import weights_hash
 from palmist.recording import Recording
@@ -43,7 +43,7 @@ def score_long_futures(folds: Sequence[tuple[int, list[Recording]]]) -> list[Ben
         records.append(make_record(f"{prefix}/fid", distance.value, "squared feature units", len(reference), only, seeds=(0,)))
         for hand, side in ((0, "left"), (1, "right")):
             values = np.concatenate([score.apd[:, hand] for score in scores])
-            metric = _mean(values[np.isfinite(values)])
+            metric = mean_metric(values, interval=True)
             records.append(make_record(f"{prefix}/apd_{side}", metric.value, "px", metric.n, only, metric.interval, seeds=(0,)))
     return records
 
@@ -72,15 +72,9 @@ def score_reduced_precision(folds: Sequence[tuple[int, list[Recording]]]) -> lis
     records = []
     for precision in precisions:
         values = np.array(errors[precision])
-        metric, name = _mean(values), f"reach_to_grasp/leave_people_out/ghtt_pb_{precision}"
+        metric, name = mean_metric(values, interval=True), f"reach_to_grasp/leave_people_out/ghtt_pb_{precision}"
         records.append(make_record(f"{name}/ade", metric.value, "px", metric.n, command, metric.interval, seeds=(0,)))
         if precision != "float32":
             change = float(values.mean() / exact.mean() - 1)
             records.append(make_record(f"{name}/ade_change", change, "share", len(values), command, seeds=(0,)))
     return records
-
-
-def _mean(values: np.ndarray) -> Metric:
-    draw = np.random.default_rng(0).integers(0, len(values), (2000, len(values)))
-    low, high = np.quantile(values[draw].mean(1), [0.025, 0.975])
-    return Metric(float(values.mean()), len(values), (float(low), float(high)))

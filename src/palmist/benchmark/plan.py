@@ -13,11 +13,9 @@ from typing import Any
 
 from palmist.splits import FOLDS
 
-__all__ = ["RIVALS", "ROOT", "Job", "fold_of_person", "jobs", "train_missing"]
+__all__ = ["ROOT", "TABLE_SEEDS", "Job", "fold_of_person", "jobs", "table_jobs", "train_missing"]
 
 ROOT = Path("runs/benchmark")
-#: The rivals that recognise, trained on the A-block's data.
-RIVALS = ("recognition_only", "htt")
 TABLE_SEEDS = (0, 1, 2)
 _MIXED = {"asl_words": 1.0, "asl_letters": 0.5, "reach_to_grasp": 1.0}
 _SIGNERS = ("S1", "S2", "S3")
@@ -84,9 +82,6 @@ def jobs() -> Iterator[Job]:
         yield _reach(person)
     yield _action(2, "_no_context", **{"model.body_context": False})
     yield _action(2, "_no_noise", **{"model.mid_level_noise": 0.0})
-    for number in (1, 2):
-        for kind in RIVALS:
-            yield Job(f"{kind}_fold{number}", f"configs/rivals/{kind}_small.yaml", _seen(number))
     only_words = Job(
         "p_fold1_words_only",
         "configs/ghtt/p_words_only.yaml",

@@ -1,7 +1,7 @@
 """The quality benchmark: every number of the results table, with n and an interval, from models that never saw the test people.
 
-Sections: see SECTIONS. Trainings that are not
-there yet are run first (`palmist.benchmark.plan`, about 1.5 hours on two cores for all of them).
+Sections: see SECTIONS. Trainings that are not there yet are run first (`palmist.benchmark.plan`; all of them take hours on
+two cores).
 """
 
 from __future__ import annotations
@@ -380,22 +380,6 @@ def no_noise() -> list[BenchmarkRecord]:
     return _without("no_noise")
 
 
-def rivals() -> list[BenchmarkRecord]:
-    """Words by networks that only recognise, with the A-block's data, augmentation and number of steps."""
-    from palmist.rival_tasks import load_rival, recognise_rival
-
-    records = []
-    for split, number in _WORD_SPLITS:
-        for kind in plan.RIVALS:
-            name = f"{kind}_fold{number}"
-            plan.train_missing({name})
-            items, labels = _items(_unseen("asl_words", number)), _labels("asl_words")
-            probabilities, truth = recognise_rival(load_rival(_checkpoint(name)), items, labels)
-            result = Recognition(probabilities.double().numpy(), truth.numpy(), labels)
-            records += _recognition_records(f"asl_words/{split}/{kind}", [result], "rivals")
-    return records
-
-
 def futures() -> list[BenchmarkRecord]:
     """FID and APD of P.a and P.b beyond 2 s on reach_to_grasp, and the error of P.b in reduced precision."""
     from palmist.benchmark.long_futures import score_long_futures, score_reduced_precision
@@ -434,7 +418,6 @@ SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "reach": reach,
     "prediction": prediction,
     "futures": futures,
-    "rivals": rivals,
     "ghtt-tables": ghtt_tables,
     "points": points,
     "video": video,

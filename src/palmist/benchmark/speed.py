@@ -188,6 +188,30 @@ def _readers(repeats: int) -> list[BenchmarkRecord]:
     return records
 
 
+def _render(repeats: int) -> list[BenchmarkRecord]:
+    """Frames drawn per second of CPU time, in memory: words with body, moving background and 900 tracks."""
+    import cv2
+
+    from palmist.readers import open_data
+    from palmist.render import RenderSettings, render_clip
+
+    recordings = [recording for recording in open_data("asl_words")[::400] if recording.valid.any()]
+    frames, threads = sum(len(recording) for recording in recordings), cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    records = []
+    for size in (112, 224):
+        settings = RenderSettings(size=size, background="moving")
+
+        def draw(settings: RenderSettings = settings) -> None:
+            for recording in recordings:
+                render_clip(recording, settings, seed=0)
+
+        rates = frames / _measure([draw], repeats)[:, 0]
+        records.append(_seconds(f"speed/render/asl_words_{size}/frames_per_second", rates, "frames/s"))
+    cv2.setNumThreads(threads)
+    return records
+
+
 CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "paper": lambda repeats: _futures("paper", repeats),
     "small": lambda repeats: _futures("small", repeats),
@@ -195,6 +219,7 @@ CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "metrics": _metrics,
     "store": _store,
     "readers": _readers,
+    "render": _render,
 }
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.demo_data import demo_video
 from palmist.errors import InputError
-from palmist.metrics.intervals import Metric
+from palmist.metrics.intervals import mean_metric
 from palmist.metrics.tracking import average_jaccard, delta_avg, occlusion_accuracy, points_within
 from palmist.perception.points import LucasKanade, inside
 from palmist.perception.video import Frame
@@ -55,7 +55,7 @@ def points() -> list[BenchmarkRecord]:
                 rows.setdefault(f"average_jaccard{part}", []).append(average_jaccard(found, seen, true, shown).value)
         command = f"palmist benchmark quality --only points  # 900 points, {SIZE} px, up to {LONGEST} frames"
         for metric, values in rows.items():
-            mean = _mean(np.array(values))
+            mean = mean_metric(values, interval=True)
             record = f"rendered_{name}/all/lucas_kanade/{metric}"
             records.append(make_record(record, mean.value, "share", mean.n, command, mean.interval, seeds=(0,)))
     return records
@@ -89,9 +89,3 @@ def video() -> list[BenchmarkRecord]:
         if np.isfinite(raw) and raw > 0:
             records.append(make_record(f"{name}/ghtt/jerk_ratio", refined / raw, "ratio", frames, command))
     return records
-
-
-def _mean(values: np.ndarray) -> Metric:
-    draw = np.random.default_rng(0).integers(0, len(values), (2000, len(values)))
-    low, high = np.quantile(values[draw].mean(1), [0.025, 0.975])
-    return Metric(float(values.mean()), len(values), (float(low), float(high)))

@@ -10,28 +10,26 @@ A clip counts when its truth is there: it is written after its video, and both g
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from fractions import Fraction
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from palmist.errors import InputError
+from palmist.perception.video_writer import write_video
 from palmist.recording import Recording
 from palmist.render.clip import render_clip
 from palmist.render.settings import RenderSettings, random_stream
 from palmist.render.stage import NothingToDrawError
 from palmist.render.truth import Truth, main_label, read_truth, write_truth
 
-__all__ = ["RenderedClip", "choose", "read_rendered", "render_folder", "source_recordings", "write_video"]
+__all__ = ["RenderedClip", "choose", "read_rendered", "render_folder", "source_recordings"]
 
 FORMAT = "palmist-rendered"
 VERSION = 1
+_QUALITY = 16  # H.264's constant rate factor: a little finer than for looking at
 _INDEX_EVERY = 64  # clips between two writings of the index
 
 
@@ -163,24 +161,6 @@ def read_rendered(folder: str | Path) -> Iterator[RenderedClip]:
             )  # fmt: skip
 
 
-def write_video(path: Path, frames: np.ndarray, rate: float, quality: int = 16) -> None:
-    """Write frames (T, S, S, 3) uint8 RGB as H.264 (`quality`: libx264's crf, 0 lossless), whole or not at all."""
-    import av
-
-    unfinished = path.with_name(path.name + ".part")
-    with av.open(str(unfinished), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001))
-        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
-        stream.options = {"crf": str(quality), "preset": "veryfast"}
-        stream.thread_count = 1  # clips are small; several are drawn at a time
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode(None))
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-
-
 # --------------------------------------------------------------------------------------------------------------------
 # Drawing
 
@@ -199,7 +179,7 @@ def _draw(recording: Recording, stem: str, out: Path, settings: RenderSettings, 
         return stem, {"name": name, "left_out": str(error)}
     facts = clip.truth.metadata
     video, truth = f"clips/{stem}.mp4", f"clips/{stem}.npz"
-    write_video(out / video, clip.frames, facts["rate"])
+    write_video(out / video, clip.frames, rate=facts["rate"], quality=_QUALITY)
     write_truth(out / truth, clip.truth)
     return stem, {
         "name": name, "label": main_label(recording), "subject": recording.subject, "frames": len(clip.frames),
