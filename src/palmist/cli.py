@@ -279,6 +279,7 @@ def render(
     framing: Annotated[str, typer.Option(help="scene: the recorded image; hands: zoom on the hands.")] = "scene",
     appearance: Annotated[str, typer.Option(help="Draw a person's looks per recording or per subject.")] = "recording",
     tracks: Annotated[int, typer.Option(help="How many points of the first frame to follow.")] = 900,
+    held: Annotated[str | None, typer.Option(metavar="THING", help="A ball, bottle, box or book in a hand.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes to draw with.")] = 1,
     json_file: JsonFile = None,
 ) -> None:
@@ -286,7 +287,7 @@ def render(
     from palmist.render import RenderSettings, render_folder
     from palmist.render.folder import choose, source_recordings
 
-    settings = RenderSettings(size, rate, background, camera_motion, framing, appearance, tracks=tracks)
+    settings = RenderSettings(size, rate, background, camera_motion, framing, appearance, tracks=tracks, held=held)
     chosen = choose(source_recordings(source), None if subjects is None else subjects.split(","), limit)
     with progress("drawing", len(chosen)) as advance:
         index = render_folder(chosen, out, settings, seed, jobs, source, advance)

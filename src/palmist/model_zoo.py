@@ -1,7 +1,7 @@
 """The checkpoints that Palmist knows by name, and where they lie.
 
 >>> [model.name for model in models()]
-['ghtt-small']
+['ghtt-small', 'estimator-small']
 """
 
 from __future__ import annotations
@@ -53,6 +53,11 @@ class Model:
 _KNOWN: dict[str, tuple[str, str, str]] = {
     "ghtt-small": (
         "G-HTT, preset small: refines poses, recognises 16 signs, 28 letters and 3 grasps, predicts futures",
+        "Apache-2.0; trained on recordings under MIT and Apache-2.0",
+        "part of the package",
+    ),
+    "estimator-small": (
+        "G-HTT's image estimator, preset small: finds hands in images (palmist read --hands estimator); trained on drawn hands",
         "Apache-2.0; trained on recordings under MIT and Apache-2.0",
         "part of the package",
     ),
