@@ -63,18 +63,19 @@ def card(objects: list[str]) -> str:
     takes = ", ".join(take.split("/")[1] for take in FOLDS[1].takes)
     return f"""# estimator-small
 
-E^I and E^PO of G-HTT (arXiv 2311.17366) in the preset `small`: a ResNet-18 of base width 24 on pictures of 160 x 90, with heads
-for the 2.5D joints of both hands, for which hands are there, and for the thing in a hand; and a transformer of two layers that
-names the thing of 16 frames. The numbered deviations from the paper are in `palmist.models.ghtt_image` and `palmist.image_bank`.
+E^I and E^PO of G-HTT (arXiv 2311.17366) in the preset `small`: a ResNet-18 of base width 24 on pictures of 160 x 90, with
+heads for the 2.5D joints of both hands, for which hands are there, and for the thing in a hand; and a transformer of two layers
+that names the thing of 16 frames. The numbered deviations from the paper are in `palmist.models.ghtt_image` and
+`palmist.image_bank`.
 
     palmist read clip.mp4 --hands estimator
 
 **Licence** of the weights: Apache-2.0.
 
 ## Data
-Drawn frames only (`palmist.render`): hands of asl_words (MIT, (c) 2022 traduttore) and leap_recordings (Apache-2.0, Leap Motion)
-with seeded people, rooms, cameras and things ({", ".join(objects)}). Never seen in training: signer {", ".join(FOLDS[1].signers)};
-the takes {takes}. **It has never seen a photograph.**
+Drawn frames only (`palmist.render`): hands of asl_words (MIT, (c) 2022 traduttore) and leap_recordings (Apache-2.0, Leap
+Motion) with seeded people, rooms, cameras and things ({", ".join(objects)}). Never seen in training: signer
+{", ".join(FOLDS[1].signers)}; the takes {takes}. **It has never seen a photograph.**
 
 Trained by `configs/ghtt/e_i_small.yaml` and `configs/ghtt/e_po_small.yaml`.
 

@@ -147,7 +147,8 @@ def test_cells_tell_where_and_a_mean_does_not() -> None:
     images = torch.zeros(2, 3, 96, 256)
     images[0, :, 32:64, 64:96] = images[1, :, 32:64, 160:192] = 1.0
     for cells, moves in ((0, False), (8, True)):
-        model = ImageEstimator(ImageEstimatorConfig(base_width=4, width=16, cells=cells, input_width=256, input_height=96)).eval()
+        config = ImageEstimatorConfig(base_width=4, width=16, cells=cells, input_width=256, input_height=96)
+        model = ImageEstimator(config).eval()
         model.backbone.maps = lambda x: torch.nn.functional.avg_pool2d(x.repeat(1, 11, 1, 1)[:, :32], 32)  # type: ignore[method-assign]
         one, other = model(images).codes
         assert bool((one - other).abs().max() > 1e-3) == moves
