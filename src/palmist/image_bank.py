@@ -14,7 +14,7 @@ Numbered deviations from G-HTT's data (specification, section 8.1), and why:
    recordings have no depth at all, and none is learnt from them.
 4. Where the recording is metric, EPnP gives the depth; pixels stay those of the picture. Where it does not fit, no depth
    is learnt.
-5. Recordings whose root is the palm's centre teach no wrist.
+5. Recordings whose root is the palm's centre get a wrist where the drawn palm begins: as far behind it as the knuckles are before.
 
 Letters: N frames, M clips, B frames of a batch, S the drawn picture's side, H = 2 hands, J = 21 joints.
 """
@@ -164,14 +164,15 @@ def _draw_clip(
     except NothingToDrawError:
         return None
     truth, count = clip.truth, len(frames)
-    known = truth.known.copy()
-    if recording.root != "wrist":
-        known[:, :, 0] = False
-    metric = recording.space == "metric"
-    solid = own.joints if metric else truth.joints_25d
+    known, pixels, metric = truth.known.copy(), truth.joints.copy(), recording.space == "metric"
+    solid = np.array(own.joints if metric else truth.joints_25d, np.float32)
+    if recording.root == "palm_centre":
+        known[:, :, 0] &= known[:, :, _KNUCKLES].all(-1)
+        for points in (pixels, solid):
+            points[:, :, 0] = 2 * points[:, :, 0] - points[:, :, _KNUCKLES].mean(2)
     seen = is_held(clip.parts).sum((1, 2)) >= _SEEN
     return FrameBank(
-        images=clip.frames, pixels=truth.joints, solid=np.asarray(solid, np.float32), known=known, shown=truth.visible,
+        images=clip.frames, pixels=pixels, solid=solid, known=known, shown=truth.visible,
         metric=np.full(count, metric), deep=np.full(count, recording.space != "planar"),
         object=np.where(seen, row, -1), clip=np.full(count, number), names=(recording.name,),
     )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,8 @@ from palmist.errors import InputError
 from palmist.image_bank import DrawConfig, FrameBank, Placement, draw_frames, draw_placed, place, recolour, targets
 from palmist.models.ghtt_image import CENTRE_X, CENTRE_Y, FOCAL, decode_25d
 from palmist.recording import Recording
-from palmist.render import HELD_THINGS
+from palmist.render import HELD_THINGS, RenderSettings, render_clip
+from palmist.render.stage import apply_affine, camera_path, set_stage
 
 FEW = DrawConfig(clips=6, frames=3, size=64)
 
@@ -97,9 +100,6 @@ def test_what_is_not_recorded_or_not_in_the_picture_is_masked() -> None:
     known = targets(flat, np.arange(len(flat)), place(64, len(flat), None))["known"]
     assert known[..., 0].any()
     assert not known[..., 2].any()
-    palm = draw_frames([([recording("metric", root="palm_centre")], 1.0)], FEW, 0)
-    assert not palm.known[:, :, 0].any()
-    assert palm.known[:, :, 1:].all()
     points = spread()
     points[1, :, 0] -= 200  # the right hand is far to the left of the picture
     bank = made_up(points[..., :2], points, shown=np.array([[[True] * 21, [False] * 21]]))
@@ -107,6 +107,18 @@ def test_what_is_not_recorded_or_not_in_the_picture_is_masked() -> None:
     assert given["present"].tolist() == [[True, False]]
     assert not given["known"][0, 1].any()
     assert not given["codes"][0, 1].any()
+
+
+def test_a_palms_centre_is_carried_on_to_the_wrist_that_is_drawn() -> None:
+    take = recording("metric", root="palm_centre")
+    config = replace(FEW, clips=1, frames=40, spacing=1, mirror=False)
+    bank = draw_frames([([take], 1.0)], config, 0)
+    settings = RenderSettings(size=64, framing="scene", camera_motion=1.0, tracks=0)
+    stage = set_stage(take, settings, 0)
+    drawn = apply_affine(camera_path(0, take.name, stage.time, 64, 1.0), stage.wrists[..., :2])
+    assert bank.known[:, :, 0].all()
+    np.testing.assert_allclose(bank.pixels[:, :, 0], drawn, atol=0.5)
+    assert np.linalg.norm(bank.pixels[:, :, 0] - render_clip(take, settings, 0).truth.joints[:, :, 0], axis=-1).min() > 3
 
 
 def test_the_same_seed_gives_the_same_bank_and_shares_are_kept() -> None:
