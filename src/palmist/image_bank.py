@@ -14,7 +14,8 @@ Numbered deviations from G-HTT's data (specification, section 8.1), and why:
    recordings have no depth at all, and none is learnt from them.
 4. Where the recording is metric, EPnP gives the depth; pixels stay those of the picture. Where it does not fit, no depth
    is learnt.
-5. Recordings whose root is the palm's centre get a wrist where the drawn palm begins: as far behind it as the knuckles are before.
+5. Recordings whose root is the palm's centre get a wrist where the drawn palm begins: as far behind it as the knuckles
+   are in front.
 
 Letters: N frames, M clips, B frames of a batch, S the drawn picture's side, H = 2 hands, J = 21 joints.
 """
