@@ -187,8 +187,8 @@ class ClipDataset:
     def batch(self, indices: np.ndarray, generator: torch.Generator) -> dict[str, Tensor]:
         """objects (B, T, D), frames (B, T), object (B,): see `ClipObjectDetector.loss`."""
         frames = self.frames[indices]
-        if self.augment:  # a quarter of the frames is lost, never the first
-            lost = torch.rand(frames.shape, generator=generator) < 0.25
+        if self.augment:  # half of the frames are lost, never the first
+            lost = torch.rand(frames.shape, generator=generator) < 0.5
             lost[:, 0] = False
             frames = frames & ~lost
         return {"objects": self.objects[indices], "frames": frames, "object": self.label[indices]}

@@ -140,7 +140,7 @@ def test_in_training_frames_of_a_clip_are_lost_but_never_the_first() -> None:
     data = ClipDataset(torch.zeros(6, 9, 4), torch.ones(6, 9, dtype=torch.bool), torch.zeros(6), augment=True)
     frames = data.batch(np.arange(6), torch.Generator().manual_seed(0))["frames"]
     assert frames[:, 0].all()
-    assert 0.5 < float(frames.float().mean()) < 0.95
+    assert 0.3 < float(frames.float().mean()) < 0.8
     data.augment = False
     assert data.batch(np.arange(6), torch.Generator())["frames"].all()
 
