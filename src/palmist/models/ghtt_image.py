@@ -116,7 +116,7 @@ PRESETS: dict[str, ImageEstimatorConfig] = {
         input_height=90,
         label_dim=384,
         depth_weight=0.05,
-        object_weight=0.3,
+        object_weight=0.2,
     ),
 }
 
