@@ -404,6 +404,12 @@ def _rival_task(kind: str) -> Any:
     return RivalTask(kind)
 
 
+def _skeleton_task() -> Any:
+    from palmist.skeleton_task import SkeletonTask
+
+    return SkeletonTask()
+
+
 def _generative_task(name: str) -> Any:
     from palmist import generative_tasks
 
@@ -417,6 +423,7 @@ TASKS: dict[str, Callable[[], Any]] = {
     "feature_network": _feature_task,
     "htt": partial(_rival_task, "htt"),
     "recognition_only": partial(_rival_task, "recognition_only"),
+    "bharnet": _skeleton_task,
     "flattened": partial(_generative_task, "FlattenedTask"),
     "posegpt_codec": partial(_generative_task, "CodecTask"),
     "posegpt": partial(_generative_task, "PoseGPTTask"),
