@@ -98,8 +98,8 @@ def test_channelwise_graph_refines_each_channel() -> None:
         for u in range(7):
             for v in range(7):
                 relation = torch.tanh(query[:, k, :, u] - key[:, k, :, v]) @ weight.T + bias.view(3, 8)[k]
-                # The released order: row u of the matrix takes from column v, then the result stands at the columns.
-                expected[..., v] += (0.7 * relation + layer.adjacency[k, u, v])[:, :, None] * value[:, k, :, :, u]
+                # As released: joint u takes from joint v by row u of the matrix.
+                expected[..., u] += (0.7 * relation + layer.adjacency[k, u, v])[:, :, None] * value[:, k, :, :, v]
     result = layer.norm(expected) + layer.shortcut(x)
     torch.testing.assert_close(layer(x), torch.relu(result), atol=1e-5, rtol=1e-5)
 

@@ -86,7 +86,7 @@ class BHaRNetConfig:
             raise InputError(f"fusion is {self.fusion!r}; expected one of {', '.join(FUSIONS)}")
         if self.expert_branch and not 0 < self.fork_after < self.trunk.blocks:
             raise InputError(
-                f"fork_after is {self.fork_after}; expected a block of the trunk's {self.trunk.blocks} but the last"
+                f"fork_after is {self.fork_after}; expected 1 to {self.trunk.blocks - 1}, a block of the trunk but the last"
             )
         if (self.pool_attention or self.expert_branch) and len(self.experts) < 2:
             raise InputError("pool_attention and expert_branch couple two experts; expected experts [body, hand]")
