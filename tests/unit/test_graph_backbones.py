@@ -146,7 +146,8 @@ def test_deformable_offsets_read_between_frames_and_learn() -> None:
     out = layer(ramp) * (1 + layer.norm.eps) ** 0.5
     torch.testing.assert_close(out.flatten(), torch.tensor([0.25, 1.25, 2.25, 3.25, 4.25, 5.0]))
     out.sum().backward()
-    assert layer.offset.grad is not None and layer.offset.grad.item() == pytest.approx(5.0, rel=1e-4)
+    assert layer.offset.grad is not None
+    assert layer.offset.grad.item() == pytest.approx(5.0, rel=1e-4)
 
 
 def test_an_unknown_network_is_named() -> None:

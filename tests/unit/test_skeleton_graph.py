@@ -16,7 +16,8 @@ def test_hand_bones_are_those_of_the_skeleton_and_edges_those_of_mediapipe() -> 
     undirected = {frozenset(edge) for edge in hand.edges}
     palm = {frozenset(edge) for edge in ((0, 1), (0, 5), (5, 9), (9, 13), (13, 17), (0, 17))}
     fingers = {frozenset((tip - i, tip - i - 1)) for tip in (4, 8, 12, 16, 20) for i in range(3)}
-    assert undirected == palm | fingers and len(hand.edges) == 21
+    assert undirected == palm | fingers
+    assert len(hand.edges) == 21
 
 
 @pytest.mark.parametrize(("name", "centre", "bones"), [("kinect25", 20, 24), ("kinect20", 2, 19), ("upper7", 6, 6)])
@@ -46,7 +47,8 @@ def test_adjacency_columns_are_shares() -> None:
 def test_unified_graph_ties_each_hand_to_its_wrist() -> None:
     whole = unified_graph("upper7")
     assert whole.joints == 7 + 42
-    assert whole.parents[7] == 4 and whole.parents[28] == 5
+    assert whole.parents[7] == 4
+    assert whole.parents[28] == 5
     assert len(whole.edges) == len(GRAPHS["upper7"].edges) + 2 * 21 + 2
     with pytest.raises(InputError, match="hand21"):
         unified_graph("hand21")
@@ -74,7 +76,8 @@ def test_streams_know_what_both_ends_know() -> None:
     bone = stream_known(known, "bone", parents)
     assert (~bone).nonzero().tolist() == [[0, 1, 5], [0, 1, 6]]
     motion = stream_known(known, "joint_motion", parents)
-    assert (~motion[0, :3]).nonzero().tolist() == [[0, 5], [1, 5]] and not motion[0, 3].any()
+    assert (~motion[0, :3]).nonzero().tolist() == [[0, 5], [1, 5]]
+    assert not motion[0, 3].any()
     joints = torch.ones(1, 4, 21, 3)
     assert stream(joints, known, "joint", parents)[0, 1, 5].abs().max() == 0
     with pytest.raises(InputError, match="bone_motion"):

@@ -336,6 +336,7 @@ class GraphTrunk(nn.Module):
     def __init__(self, config: TrunkConfig, joints: SkeletonGraph, first: int = 1, last: int | None = None) -> None:
         super().__init__()
         self.config = config
+        self.joints_first = True  # the faster form where there is one (graph_joints_first.py)
         last = config.blocks if last is None else last
         adjacency = joints.adjacency()
         self.norm = nn.BatchNorm1d(config.channels * joints.joints) if first == 1 else None
@@ -352,6 +353,10 @@ class GraphTrunk(nn.Module):
 
     def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
         """(N, C, T, V) -> (N, D, T', V); code (N, width) is added to what the first block gives."""
+        if self.joints_first and self.config.kind == "stgcn++" and x.device.type == "cpu":
+            from palmist.models.graph_joints_first import run
+
+            return run(self, x, code)
         if self.norm is not None:
             N, C, T, V = x.shape
             x = self.norm(x.permute(0, 3, 1, 2).reshape(N, V * C, T)).view(N, V, C, T).permute(0, 2, 3, 1)
