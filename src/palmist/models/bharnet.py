@@ -191,7 +191,7 @@ class Expert(nn.Module):
 
 
 class PooledAttention(nn.Module):
-    """Token sets of a stream look at the matching sets of the other stream; their means are added.
+    """Token sets of a stream look at the matching sets of the other stream; the mean of their means.
 
     Example:
         >>> pool = PooledAttention(32, 4, ("time",))
@@ -210,13 +210,13 @@ class PooledAttention(nn.Module):
 
     def forward(self, own: Features, other: Features) -> Tensor:
         """The pooled vector (B, D) of `own`."""
-        total = 0
+        pooled = []
         for axis in self.axes:
             tokens, exists = own.tokens(axis)
             memory, visible = other.tokens(axis)
             looked = self._look(axis, tokens, self.fit(memory), visible)
-            total = total + _mean(tokens + looked, exists)
-        return total / len(self.axes)
+            pooled.append(_mean(tokens + looked, exists))
+        return torch.stack(pooled).mean(0)
 
     def _look(self, axis: str, tokens: Tensor, memory: Tensor, visible: Tensor) -> Tensor:
         """What the tokens take from the other stream; 0 where that has nothing to see."""

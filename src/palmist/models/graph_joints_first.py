@@ -10,6 +10,8 @@ Letters: V joints, T frames, N instances, C channels, K matrices of the graph.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -90,27 +92,27 @@ def _spatial(layer: LearnedGraph, x: Tensor) -> Tensor:
 
 def _temporal(layer: SixBranches, x: Tensor) -> Tensor:
     """All six branches: five enter through one product; the four convolutions leave through one with zeros between them."""
-    *entering, last = layer.branches
-    points = [branch[0] for branch in entering] + [last[0]]
-    stride = last[0].stride[0]
+    *entering, last = (cast(nn.Sequential, branch) for branch in layer.branches)
+    points = [cast(nn.Conv2d, branch[0]) for branch in (*entering, last)]
+    stride = points[-1].stride[0]
     weight = torch.cat([conv.weight.flatten(1) for conv in points])
-    bias = torch.cat([conv.bias for conv in points])
+    bias = torch.cat([cast(Tensor, conv.bias) for conv in points])
     widths = [conv.out_channels for conv in points]
     entered = _product(x, weight, bias)
     inner, alone = entered.split([sum(widths[:-1]), widths[-1]], dim=-1)
-    inner = F.relu(_joint_norm([branch[1] for branch in entering], inner))
+    inner = F.relu(_joint_norm([cast(nn.BatchNorm2d, branch[1]) for branch in entering], inner))
     parts = inner.split(widths[:-1], dim=-1)
-    convolutions = [branch[3] for branch in entering[:-1]]
+    convolutions = [cast(nn.Conv2d, branch[3]) for branch in entering[:-1]]
     taps = [tap for part, conv in zip(parts, convolutions, strict=False) for tap in _taps(part, conv.dilation[0], stride)]
     kernels = [conv.weight.squeeze(-1).transpose(1, 2).flatten(1) for conv in convolutions]  # (outputs, 3 * inputs), tap first
     convolved = _product(
-        torch.cat(taps, -1), torch.block_diag(*kernels), torch.cat([conv.bias for conv in convolutions])
+        torch.cat(taps, -1), torch.block_diag(*kernels), torch.cat([cast(Tensor, conv.bias) for conv in convolutions])
     )  # fmt: skip
     before, here, after = _taps(parts[-1], 1, stride, float("-inf"))
     largest = torch.maximum(torch.maximum(before, here), after)
     y = torch.cat((convolved, largest, alone[:, ::stride]), dim=-1)
-    first, act, conv = layer.join[0], layer.join[1], layer.join[2]
-    return _norm(layer.norm, _product(act(_norm(first, y)), conv.weight.flatten(1), conv.bias))
+    first, conv = cast(nn.BatchNorm2d, layer.join[0]), cast(nn.Conv2d, layer.join[2])
+    return _norm(layer.norm, _product(F.relu(_norm(first, y)), conv.weight.flatten(1), conv.bias))
 
 
 def _joint_norm(norms: list[nn.BatchNorm2d], x: Tensor) -> Tensor:
