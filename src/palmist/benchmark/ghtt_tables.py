@@ -236,8 +236,8 @@ def _prediction_records(
         columns = {f"apd_{side}": [score["apd"][kept, hand] for score in found.values()] for hand, side in enumerate(SIDES)}
         columns["ade_k20"] = [score["ade_best"][kept, 1] for score in found.values()]
         for metric, values in columns.items():
-            value, counted, interval = over_seeds(np.stack(values), np.arange(n))
-            records.append(make_record(f"{prefix}/{metric}_{seconds}s", value, "px", counted, note, interval, seeds))
+            mean = over_seeds(np.stack(values), np.arange(n))
+            records.append(make_record(f"{prefix}/{metric}_{seconds}s", mean.value, "px", mean.n, note, mean.interval, seeds))
     return records
 
 
