@@ -31,11 +31,13 @@ from palmist.metrics.motion import frechet_distance
 from palmist.model_zoo import checkpoint_path
 from palmist.models.baselines.flattened import STRONGER, WEAKER, FlattenedVAE
 from palmist.models.baselines.posegpt import PoseGPT
+from palmist.models.bharnet import BHaRNet
 from palmist.models.feature_network import weights_hash
 from palmist.models.ghtt import GHTT
 from palmist.readers import OPEN_SETS, open_data
 from palmist.recording import Recording
 from palmist.rival_tasks import Rival, load_rival, recognise_rival
+from palmist.skeleton_task import load_bharnet, recognise_skeletons
 from palmist.splits import SPLITS, named_split, recordings_of
 from palmist.store import Store
 from palmist.tasks import labelled_parts
@@ -43,7 +45,7 @@ from palmist.windows import to_pose_sequence
 
 __all__ = ["evaluate_checkpoint"]
 
-Model = GHTT | Rival | FlattenedVAE | PoseGPT
+Model = GHTT | Rival | FlattenedVAE | PoseGPT | BHaRNet
 LONG_STRIDE = 16  # frames between the windows of long futures, as in the paper
 
 
@@ -57,11 +59,13 @@ def _load(checkpoint: str | Path) -> tuple[str, Model]:
         return kind, load_posegpt(path)
     if kind in ("htt", "recognition_only"):
         return kind, load_rival(path)
+    if kind == "bharnet":
+        return kind, load_bharnet(path)
     if kind == "ghtt":
         return kind, load_ghtt(path)
     raise InputError(
         f"{checkpoint} holds a model of kind '{kind}', which has nothing to evaluate by itself; expected ghtt, htt, "
-        "recognition_only, flattened or posegpt"
+        "recognition_only, flattened, posegpt or bharnet"
     )
 
 
@@ -139,6 +143,7 @@ def _recognition(model: Model, recordings: Sequence[Recording]) -> list[_Row]:
     block = model.a if isinstance(model, GHTT) else model
     if block is None or isinstance(block, PoseGPT):
         return []
+    assert not isinstance(model, PoseGPT)
     items = [part for recording in recordings for part in labelled_parts(recording, None)]
     known = [item for item in items if item[1] in block.config.labels]
     if not known:
@@ -148,8 +153,11 @@ def _recognition(model: Model, recordings: Sequence[Recording]) -> list[_Row]:
         result = recognise(model, known, labels)
         predicted, truth = result.predicted, result.truth
     else:
-        assert not isinstance(model, PoseGPT)
-        probabilities, true = recognise_rival(model, known, labels)
+        if isinstance(model, BHaRNet):
+            found, true = recognise_skeletons(model, known, labels)
+            probabilities = found["fused"]
+        else:
+            probabilities, true = recognise_rival(model, known, labels)
         predicted, truth = probabilities.argmax(1).numpy(), true.numpy()
     return [
         ("accuracy", accuracy(predicted, truth), "share"),
