@@ -25,11 +25,11 @@ __all__ = ["SkeletonDataset", "SkeletonTask", "load_bharnet", "recognise_skeleto
 
 @dataclass(frozen=True)
 class SkeletonDataConfig(LabelledDataConfig):
-    """`data` of the task bharnet. lose_hand: chance that a hand, each by itself, is lost in the whole recording."""
+    """`data` of the task bharnet. lose_hand: chance that one hand of two is lost in the whole recording."""
 
     whole_probability: float = 1.0
     max_clips: int = 64
-    lose_hand: float = 0.05
+    lose_hand: float = 0.1
 
 
 class SkeletonDataset(ActionDataset):
@@ -53,7 +53,11 @@ class SkeletonDataset(ActionDataset):
     ) -> dict[str, Tensor]:
         batch = body_hand_input(hands, self.frames, group.space == "metric")
         if self.lose_hand:
-            kept = torch.rand((len(label), 1, 2, 1, 1), generator=generator) >= self.lose_hand
+            # A sign without any hand is no sign: only one of two hands is taken away.
+            both = batch["hands_known"].flatten(3).any(-1).all(2)[..., None]  # (B, 1, 1)
+            lost = both & (torch.rand((len(label), 1, 1), generator=generator) < self.lose_hand)
+            side = torch.randint(2, (len(label), 1, 1), generator=generator)
+            kept = ~(lost & (side == torch.arange(2)))[..., None, None]
             batch["hands_known"] = batch["hands_known"] & kept
             batch["hands"] = batch["hands"] * kept.unsqueeze(-1)
         return {**batch, "label": label, "candidates": group.candidates.expand(len(label), -1)}

@@ -101,12 +101,12 @@ class BHaRNetConfig:
         return {"body": self.body_graph, "hand": "hand21", "unified": f"unified:{self.body_graph}"}[expert]
 
 
-_SMALL = TrunkConfig(width=48, blocks=6, widen=(3, 5))
+_SMALL = TrunkConfig(width=32, blocks=5, widen=(2, 4))
 PRESETS: dict[str, BHaRNetConfig] = {
     "paper": BHaRNetConfig(),
     "small": BHaRNetConfig(
         body_graph="upper7", trunk=_SMALL, streams=STREAMS, known_channel=True, pool_attention=True, frames=20, rate=20.0,
-        fork_after=4, dropout=0.2, label_smoothing=0.1,
+        fork_after=3, dropout=0.2, label_smoothing=0.1,
     ),
 }  # fmt: skip
 
