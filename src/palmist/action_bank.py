@@ -131,7 +131,6 @@ class ActionGroup:
     share: float = 1.0
     unsigned_label: int | None = None
     unsigned_share: float = 0.08
-    unsigned_both_hands: float = 0.25
     augment: AugmentConfig = field(default_factory=AugmentConfig)
 
     def row_weights(self) -> Tensor:
@@ -177,9 +176,7 @@ class ActionDataset:
         if group.unsigned_label is not None and self.use_augmentation:
             count = max(1, round(group.unsigned_share * len(rows)))
             others = rows[torch.randperm(len(rows), generator=generator)[:count]]
-            without = make_unsigned(
-                hands.rows(torch.arange(count)), group.hands.rows(others), generator, group.unsigned_both_hands
-            )
+            without = make_unsigned(hands.rows(torch.arange(count)), group.hands.rows(others), generator)
             hands = HandBatch(
                 *(torch.cat([getattr(without, n), getattr(hands, n)[count:]]) for n in hands.__dataclass_fields__)
             )

@@ -181,9 +181,7 @@ def _smooth_path(shape: tuple[int, int, int], knots: int, generator: torch.Gener
     return torch.nn.functional.interpolate(points, size=T, mode="linear", align_corners=True).transpose(1, 2)
 
 
-def make_unsigned(
-    source: HandBatch, other: HandBatch, generator: torch.Generator, both_hands_chance: float = 0.25
-) -> HandBatch:
+def make_unsigned(source: HandBatch, other: HandBatch, generator: torch.Generator) -> HandBatch:
     """Hands that move without making a sign: examples for a label such as "idle", of which a training set has few.
 
     The hand shapes pass from those of one recording to those of another; wrists run along random paths in front of the
@@ -209,7 +207,7 @@ def make_unsigned(
     later = geometry.axis_angle_to_matrix((_smooth_path((B, T, 6), 4, generator) * 0.4).view(B, T, 2, 3))
     joints = path.unsqueeze(3) + shape @ (first @ later)
 
-    both_hands = _uniform((B, 1, 1), generator) < both_hands_chance
+    both_hands = _uniform((B, 1, 1), generator) < 0.25
     shown = torch.cat([both_hands.expand(B, T, 1), torch.ones(B, T, 1, dtype=torch.bool)], dim=-1)
     known = known & shown.unsqueeze(-1)
     body, body_known = source.body.clone(), source.body_known.clone()

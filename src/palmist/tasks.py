@@ -44,8 +44,8 @@ class SetConfig:
     exclude: names of recordings to leave out (a set that names nobody is split by recording).
     share: chance of a training window to come from this set.
     span: a name in a recording's provenance that holds [start, end] seconds to train on, None for the whole.
-    unsigned_label: label for synthetic recordings without a sign, see `palmist.augment.make_unsigned`; unsigned_both_hands:
-        the chance that they show both hands, not the right one alone.
+    unsigned_label: label for synthetic recordings without a sign, see `palmist.augment.make_unsigned`; unsigned_share: their
+        share of a batch.
     """
 
     reader: str | None = None
@@ -56,7 +56,7 @@ class SetConfig:
     share: float = 1.0
     span: str | None = None
     unsigned_label: str | None = None
-    unsigned_both_hands: float = 0.25
+    unsigned_share: float = 0.08
     augment: dict[str, float] = field(default_factory=dict)
 
 
@@ -297,7 +297,7 @@ class LabelledTask(ABC):
                     space=sequences[0].space,
                     share=entry.share,
                     unsigned_label=unsigned,
-                    unsigned_both_hands=entry.unsigned_both_hands,
+                    unsigned_share=entry.unsigned_share,
                     augment=build_config(AugmentConfig, entry.augment, f"data.sets.{key}.augment"),
                 )
             )

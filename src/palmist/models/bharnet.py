@@ -53,7 +53,8 @@ AXES = ("time", "joint", "instance")
 class BHaRNetConfig:
     """Sizes and mechanisms; the defaults are the full size with two persons of NTU RGB+D and one stream.
 
-    experts: "body" and "hand", one of them alone, or "unified" (one graph of body and hands).
+    experts: "body" and "hand", one of them alone, or "unified" (one graph of body and hands). hand_origin: "body" leaves hands
+    where they are; "wrist" takes each from its wrist, so that the hand expert sees shape and direction alone.
     """
 
     body_graph: str = "kinect25"
@@ -62,6 +63,7 @@ class BHaRNetConfig:
     hand_trunk: TrunkConfig | None = None  # None: as `trunk`
     streams: tuple[str, ...] = ("joint",)
     known_channel: bool = False
+    hand_origin: str = "body"
     pool_attention: bool = False
     expert_branch: bool = False
     fork_after: int = 7
@@ -84,6 +86,8 @@ class BHaRNetConfig:
             raise InputError(f"streams are {self.streams}; expected some of {', '.join(STREAMS)}")
         if self.fusion not in FUSIONS:
             raise InputError(f"fusion is {self.fusion!r}; expected one of {', '.join(FUSIONS)}")
+        if self.hand_origin not in ("body", "wrist"):
+            raise InputError(f"hand_origin is {self.hand_origin!r}; expected body or wrist")
         if self.expert_branch and not 0 < self.fork_after < self.trunk.blocks:
             raise InputError(
                 f"fork_after is {self.fork_after}; expected 1 to {self.trunk.blocks - 1}, a block of the trunk but the last"
@@ -105,7 +109,7 @@ _SMALL = TrunkConfig(width=32, blocks=5, widen=(2, 4))
 PRESETS: dict[str, BHaRNetConfig] = {
     "paper": BHaRNetConfig(),
     "small": BHaRNetConfig(
-        body_graph="upper7", trunk=_SMALL, streams=STREAMS, known_channel=True, pool_attention=True, frames=20, rate=20.0,
+        body_graph="upper7", trunk=_SMALL, streams=STREAMS, known_channel=True, hand_origin="wrist", pool_attention=True, frames=20, rate=20.0,
         fork_after=3, dropout=0.2, label_smoothing=0.1,
     ),
 }  # fmt: skip
@@ -336,6 +340,9 @@ class BHaRNet(nn.Module):
         if self.config.experts == ("unified",):
             joints = torch.cat((body, hands[:, :, 0], hands[:, :, 1]), dim=-2)
             return {"unified": (joints, torch.cat((body_known, hands_known[:, :, 0], hands_known[:, :, 1]), dim=-1))}
+        if self.config.hand_origin == "wrist":
+            hands_known = hands_known & hands_known[..., :1]
+            hands = (hands - hands[..., :1, :]) * hands_known.unsqueeze(-1)
         mirror = hands.new_tensor([[-1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])[:, None, None]
         return {"body": (body, body_known), "hand": ((hands * mirror).flatten(1, 2), hands_known.flatten(1, 2))}
 
