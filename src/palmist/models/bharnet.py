@@ -109,7 +109,8 @@ _SMALL = TrunkConfig(width=32, blocks=5, widen=(2, 4))
 PRESETS: dict[str, BHaRNetConfig] = {
     "paper": BHaRNetConfig(),
     "small": BHaRNetConfig(
-        body_graph="upper7", trunk=_SMALL, streams=STREAMS, known_channel=True, hand_origin="wrist", pool_attention=True, frames=20, rate=20.0,
+        body_graph="upper7", trunk=_SMALL, streams=STREAMS, known_channel=True, hand_origin="wrist",
+        pool_attention=True, frames=20, rate=20.0,
         fork_after=3, dropout=0.2, label_smoothing=0.1,
     ),
 }  # fmt: skip
