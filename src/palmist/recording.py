@@ -48,11 +48,12 @@ class ActionSegment:
 @dataclass(frozen=True, eq=False)
 class Body:
     """Body joints beside the hands: joints (T, V, 3) float32 in the recording's space and frame, valid (T, V) bool,
-    layout a key of skeleton.BODY_LAYOUTS. Unknown joints are stored as 0."""
+    layout a key of skeleton.BODY_LAYOUTS, confidence (T, V) float32 in 0..1 or None. Unknown joints are stored as 0."""
 
     joints: np.ndarray
     valid: np.ndarray
     layout: str
+    confidence: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.layout not in BODY_LAYOUTS:
@@ -67,8 +68,22 @@ class Body:
         finite = np.isfinite(joints).all(-1)
         if not finite.all():
             valid = _read_only(valid & finite)
+        confidence = _confidence(self.confidence, valid.shape, "body confidence")
         object.__setattr__(self, "joints", _zero_unknown(joints, valid))
         object.__setattr__(self, "valid", valid)
+        object.__setattr__(self, "confidence", confidence)
+
+    @classmethod
+    def trusted(cls, joints: np.ndarray, valid: np.ndarray, layout: str, confidence: np.ndarray | None = None) -> Body:
+        """Build without any check or copy, like Recording.trusted."""
+        body = object.__new__(cls)
+        body.__dict__.update(joints=joints, valid=valid, layout=layout, confidence=confidence)
+        return body
+
+    def take(self, frames: builtins.slice | np.ndarray) -> Body:
+        """Some frames of it (a slice shares memory); they were checked already."""
+        confidence = None if self.confidence is None else self.confidence[frames]
+        return Body.trusted(self.joints[frames], self.valid[frames], self.layout, confidence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +148,7 @@ class Recording:
         if valid.shape != (frames, 2):
             raise InputError(f"valid has shape {valid.shape}; expected ({frames}, 2), one flag per frame and hand")
         time = check_time(self.time, frames)
-        confidence = _confidence(self.confidence, frames)
+        confidence = _confidence(self.confidence, (frames, 2, 21), "confidence")
         joints, valid, confidence = _mask_unknown(joints, valid, confidence, self.absent_joints)
         interpolated = self.interpolated
         if interpolated is not None:
@@ -226,9 +241,7 @@ class Recording:
             value = getattr(self, name)
             changes[name] = None if value is None else value[frames]
         if self.body is not None:
-            body = object.__new__(Body)
-            body.__dict__.update(joints=self.body.joints[frames], valid=self.body.valid[frames], layout=self.body.layout)
-            changes["body"] = body
+            changes["body"] = self.body.take(frames)
         if self.camera is not None and np.ndim(self.camera.get("pose", 0)) == 3:
             changes["camera"] = {**self.camera, "pose": self.camera["pose"][frames]}
         if self.segments:
@@ -309,16 +322,16 @@ def check_time(value: Any, frames: int) -> np.ndarray:
     return time
 
 
-def _confidence(value: Any, frames: int) -> np.ndarray | None:
+def _confidence(value: Any, shape: tuple[int, ...], what: str) -> np.ndarray | None:
     if value is None:
         return None
-    confidence = _numbers(value, np.float32, "confidences")
-    if confidence.shape != (frames, 2, 21):
-        raise InputError(f"confidence has shape {confidence.shape}; expected ({frames}, 2, 21), one number per joint")
+    confidence = _numbers(value, np.float32, f"{what} values")
+    if confidence.shape != shape:
+        raise InputError(f"{what} has shape {confidence.shape}; expected {shape}, one number per joint")
     if np.isnan(confidence).any():
         confidence = _read_only(np.nan_to_num(confidence, nan=0.0))
-    if confidence.min() < 0 or confidence.max() > 1:
-        raise InputError(f"confidence runs from {confidence.min():.3g} to {confidence.max():.3g}; expected numbers from 0 to 1")
+    if confidence.size and (confidence.min() < 0 or confidence.max() > 1):
+        raise InputError(f"{what} runs from {confidence.min():.3g} to {confidence.max():.3g}; expected numbers from 0 to 1")
     return confidence
 
 
