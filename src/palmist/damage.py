@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.recording import Body, Recording
+from palmist.recording import Recording
 from palmist.recording_file import read_fields
 from palmist.skeleton import BONES, HANDS, JOINT_NAMES
 from palmist.track_faults import (

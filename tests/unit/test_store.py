@@ -215,7 +215,7 @@ def expected_whole(recordings, name: str, size: int, full_size: int, line_ends: 
         return sum(end <= size for end in line_ends)
     whole = end = 0
     row = {"joints": 504, "valid": 2, "time": 8, "confidence": 168, "interpolated": 2, "body_joints": 12,
-           "body_valid": 1, "camera_pose": 128}[name.removesuffix(".npy")]  # fmt: skip
+           "body_valid": 1, "body_confidence": 4, "camera_pose": 128}[name.removesuffix(".npy")]  # fmt: skip
     for recording in recordings:
         rows = {
             "confidence": 0 if recording.confidence is None else len(recording),
