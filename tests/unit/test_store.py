@@ -44,12 +44,17 @@ def assert_same(found: Recording, expected: Recording) -> None:
         assert getattr(found, name) == getattr(expected, name), name
 
 
+def sure_body(frames: int, layout: str) -> Body:
+    body = tiny_body(frames, layout)
+    return Body(body.joints, body.valid, layout, np.linspace(0, 1, body.valid.size).reshape(body.valid.shape))
+
+
 def mixed_recordings(full: Recording) -> list[Recording]:
     """Different lengths, spaces and optional arrays, two body layouts."""
     return [
         tiny_recording(5, seed=1),
         full,
-        tiny_recording(7, seed=2, space="image", aspect=4 / 3, aspect_assumed=True, body=tiny_body(7, "mediapipe25")),
+        tiny_recording(7, seed=2, space="image", aspect=4 / 3, aspect_assumed=True, body=sure_body(7, "mediapipe25")),
         tiny_recording(3, seed=3, confidence=np.full((3, 2, 21), 0.5), camera={"pose": np.eye(4)}),
     ]
 
@@ -140,8 +145,7 @@ def test_create_refuses_to_destroy(tmp_path):
 
 def bodies_without_hands() -> list[Recording]:
     nothing = {"joints": np.zeros((6, 2, 21, 3)), "valid": np.zeros((6, 2), bool)}
-    plain, sure = tiny_body(6, "kinect25"), tiny_body(6, "coco17")
-    sure = Body(sure.joints, sure.valid, sure.layout, np.linspace(0, 1, 6 * 17).reshape(6, 17))
+    plain, sure = tiny_body(6, "kinect25"), sure_body(6, "coco17")
     return [
         tiny_recording(6, seed=1, name="plain", body=plain, **nothing),
         tiny_recording(4, seed=2, name="hands"),
@@ -222,6 +226,7 @@ def expected_whole(recordings, name: str, size: int, full_size: int, line_ends: 
             "interpolated": 0 if recording.interpolated is None else len(recording),
             "body_joints": 0 if recording.body is None else recording.body.valid.size,
             "body_valid": 0 if recording.body is None else recording.body.valid.size,
+            "body_confidence": getattr(recording.body, "confidence", None) is not None and recording.body.valid.size,
             "camera_pose": 0 if recording.camera is None else np.reshape(recording.camera["pose"], (-1, 4, 4)).shape[0],
         }.get(name.removesuffix(".npy"), len(recording))
         end += rows * row
