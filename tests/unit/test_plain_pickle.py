@@ -138,7 +138,7 @@ def test_cut_off_at_any_byte_is_one_sentence(tmp_path: Path) -> None:
     for protocol in (2, 5):
         data = pickle.dumps({"a": np.arange(5.0), "b": ["x", 1]}, protocol)
         for size in range(len(data)):
-            with pytest.raises(InputError, match="cut off or damaged|never loaded"):
+            with pytest.raises(InputError, match=r"cut off or damaged|never loaded"):
                 load_plain_pickle(write(tmp_path / "a.pkl", data[:size]))
     with pytest.raises(InputError, match="does not exist"):
         load_plain_pickle(tmp_path / "nothing.pkl")
