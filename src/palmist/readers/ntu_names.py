@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from palmist.errors import InputError
 
@@ -103,8 +103,7 @@ ACTIONS: tuple[str, ...] = (
 _NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
 
 
-@dataclass(frozen=True, order=True)
-class SampleName:
+class SampleName(NamedTuple):
     """The five numbers of a sample's name; str() gives the name back."""
 
     setup: int
@@ -143,7 +142,7 @@ def official_splits(name: SampleName, edition: int = 60) -> dict[str, str]:
     parts = ("test", "train")
     if edition == 60:
         return {"xsub": parts[name.performer in XSUB_TRAIN_60], "xview": parts[name.camera != 1]}
-    shot = "auxiliary" if name.action not in ONE_SHOT_ACTIONS else "exemplar" if str(name) in ONE_SHOT_EXEMPLARS else "test"
+    shot = "auxiliary" if name.action % 6 != 1 else "exemplar" if str(name) in ONE_SHOT_EXEMPLARS else "test"
     return {"xsub": parts[name.performer in XSUB_TRAIN_120], "xset": parts[name.setup % 2 == 0], "one_shot": shot}
 
 
