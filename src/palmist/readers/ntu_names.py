@@ -7,7 +7,7 @@ of every sample: 56,880 of NTU RGB+D, 114,480 of NTU RGB+D 120.
 Splits and action names: the set's own papers and repository (shahroudy/NTURGB-D). Who was in which setup and which
 skeletons are bad: public statistics of the names (CTR-GCN) and the authors' list. Without the listed samples the splits
 count 40,091 + 16,487 (xsub) and 37,646 + 18,932 (xview) of 60, 63,026 + 50,919 (xsub) and 54,468 + 59,477 (xset) of 120,
-the numbers that others report; three more appear where another edition of the list, of 532 samples, was used.
+the numbers that public code reports. 50,922 (xsub) and 54,471 (xset) are also seen: three samples more than this list leaves.
 """
 
 from __future__ import annotations
