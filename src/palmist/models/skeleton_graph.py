@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from palmist.errors import InputError
+from palmist.skeleton import BODY_PARENTS, BODY_SIDES
 
 __all__ = ["GRAPHS", "STREAMS", "SkeletonGraph", "graph", "stream", "stream_known", "unified_graph"]
 
@@ -55,10 +56,6 @@ def _tree(name: str, parents: tuple[int, ...]) -> SkeletonGraph:
     return SkeletonGraph(name, tuple((child, parent) for child, parent in enumerate(parents) if child != parent), parents)
 
 
-# The 25 joints of Kinect v2 (NTU RGB+D), centre joint 20 (spine at the shoulders).
-_KINECT25 = (1, 20, 20, 2, 20, 4, 5, 6, 20, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18, 20, 7, 7, 11, 11)
-# The 20 joints of Kinect v1 (Northwestern-UCLA), centre joint 2.
-_KINECT20 = (1, 2, 2, 2, 2, 4, 5, 6, 2, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18)
 # Shoulders, elbows, wrists, nose (palmist.windows.BODY_POINTS), from the nose.
 _UPPER7 = (6, 6, 0, 1, 2, 3, 6)
 # Bones of a hand run from the wrist along each finger; MediaPipe's connections tie the knuckles to each other.
@@ -67,13 +64,12 @@ _KNUCKLES = {9: 5, 13: 9, 17: 13}
 _HAND_EDGES = (*((joint, _KNUCKLES.get(joint, _HAND_PARENTS[joint])) for joint in range(1, 21)), (17, 0))
 
 GRAPHS: dict[str, SkeletonGraph] = {
-    "kinect25": _tree("kinect25", _KINECT25),
-    "kinect20": _tree("kinect20", _KINECT20),
+    **{layout: _tree(layout, parents) for layout, parents in BODY_PARENTS.items()},
     "upper7": _tree("upper7", _UPPER7),
     "hand21": SkeletonGraph("hand21", _HAND_EDGES, _HAND_PARENTS),
 }
 #: The joints of each body graph that the left and the right hand's wrist are tied to in a unified graph.
-WRISTS = {"kinect25": (6, 10), "kinect20": (6, 10), "upper7": (4, 5)}
+WRISTS: dict[str, tuple[int, int]] = {**{layout: sides.wrist for layout, sides in BODY_SIDES.items()}, "upper7": (4, 5)}
 
 
 def graph(name: str) -> SkeletonGraph:
