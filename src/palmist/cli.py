@@ -323,13 +323,17 @@ def evaluate(
     features: Annotated[
         str | None, typer.Option(metavar="CHECKPOINT", help="A trained feature network: also FID and APD of long futures.")
     ] = None,
+    others: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="CHECKPOINT", help="BHaRNet's other streams, added up 2:2:1:1; may be repeated."),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Measure a checkpoint: every metric that the model and the data allow."""
     from palmist.evaluate_checkpoint import evaluate_checkpoint
 
     with busy(f"evaluating {checkpoint} on {data}"):
-        records = evaluate_checkpoint(checkpoint, data, split, features)
+        records = evaluate_checkpoint(checkpoint, data, split, features, others or ())
     console(json_file).print(records_table(records))
     write_json(json_file, [record.to_json() for record in records])
 

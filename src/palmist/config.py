@@ -38,7 +38,9 @@ class TrainConfig(BaseModel):
     epochs: float | None = Field(default=None, gt=0, description="passes over the training windows")
     batch_size: int = Field(default=256, ge=1, description="windows per step, all processes together")
     learning_rate: float = Field(default=1e-4, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0, description="of AdamW")
+    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="sgd: with Nesterov's momentum")
+    momentum: float = Field(default=0.9, gt=0, lt=1, description="of sgd")
+    weight_decay: float = Field(default=0.01, ge=0, description="of AdamW; with sgd part of the gradient, as in its papers")
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: int = Field(default=0, ge=0, description="the learning rate rises linearly over these steps")
     gradient_clip: float | None = Field(default=None, gt=0, description="largest norm of the gradient; none: no clipping")

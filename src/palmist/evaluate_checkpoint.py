@@ -10,6 +10,7 @@ import numpy as np
 
 from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.checkpoint import load_checkpoint
+from palmist.clip_evaluation import clip_scores
 from palmist.errors import InputError
 from palmist.evaluate import forecast, load_ghtt, recognise, refine_vectors, score_refinement
 from palmist.feature_task import load_feature_network
@@ -49,10 +50,13 @@ Model = GHTT | Rival | FlattenedVAE | PoseGPT | BHaRNet
 LONG_STRIDE = 16  # frames between the windows of long futures, as in the paper
 
 
+def _kind(checkpoint: str | Path) -> str:
+    return str(load_checkpoint(checkpoint_path(checkpoint)).config.get("model"))
+
+
 def _load(checkpoint: str | Path) -> tuple[str, Model]:
     """The kind of a checkpoint and its model."""
-    path = checkpoint_path(checkpoint)
-    kind = str(load_checkpoint(path).config.get("model"))
+    path, kind = checkpoint_path(checkpoint), _kind(checkpoint)
     if kind == "flattened":
         return kind, load_flattened(path)
     if kind == "posegpt":
@@ -65,7 +69,7 @@ def _load(checkpoint: str | Path) -> tuple[str, Model]:
         return kind, load_ghtt(path)
     raise InputError(
         f"{checkpoint} holds a model of kind '{kind}', which has nothing to evaluate by itself; expected ghtt, htt, "
-        "recognition_only, flattened, posegpt or bharnet"
+        "recognition_only, flattened, posegpt, bharnet or bharnet_clips"
     )
 
 
@@ -89,7 +93,11 @@ def _test_part(name: str, recordings: list[Recording], split: str) -> list[Recor
 
 
 def evaluate_checkpoint(
-    checkpoint: str | Path, data: str, split: str = "all", features: str | Path | None = None
+    checkpoint: str | Path,
+    data: str,
+    split: str = "all",
+    features: str | Path | None = None,
+    others: Sequence[str | Path] = (),
 ) -> list[BenchmarkRecord]:
     """Refinement, recognition and prediction of a checkpoint on the test part of a split.
 
@@ -100,6 +108,7 @@ def evaluate_checkpoint(
             caller knows whom the model has seen).
         features: the folder of a trained feature network; with it, models that predict are scored on long futures: FID, APD
             and error, 20 samples from windows every 16 frames that have 1 s and 2 s left (the paper's Tables 2 to 4).
+        others: of a BHaRNet trained on skeleton clips, checkpoints of its other streams (`palmist.clip_evaluation`).
 
     Returns:
         Records named data/split/model/metric. Sets without labels that the model knows have no accuracy, sets without a
@@ -112,19 +121,22 @@ def evaluate_checkpoint(
         >>> evaluate_checkpoint("ghtt-small", "asl_words", "cross_signer_a")[0].name
         'asl_words/cross_signer_a/ghtt/accuracy'
     """
+    if _kind(checkpoint) == "bharnet_clips":
+        return _clip_records(checkpoint, data, split, others)
     kind, model = _load(checkpoint)
+    if others:
+        raise InputError(f"{checkpoint} is of kind '{kind}'; --with adds up the streams of bharnet_clips alone; leave it out")
     name, recordings = _recordings(data)
     chosen = _test_part(name, recordings, split)
     if not chosen:
         raise InputError(f"{data} holds no recording of the test people of split '{split}'; expected at least one")
-    shown = "CHECKPOINT" if Path(checkpoint).is_absolute() else str(checkpoint)
-    command = f"palmist evaluate {shown} --data {name} --split {split}"
+    command = f"palmist evaluate {_shown(checkpoint)} --data {name} --split {split}"
     measured = [(kind, *row) for row in _recognition(model, chosen)]
     if isinstance(model, GHTT):
         measured += [(kind, *row) for row in (*_refinement(model, chosen), *_prediction(model, name, chosen))]
     if features is not None:
         measured += _long_futures(kind, model, chosen, features)
-        command += f" --features {'FEATURES' if Path(features).is_absolute() else features}"
+        command += f" --features {_shown(features, 'FEATURES')}"
     if not measured:
         raise InputError(
             f"{checkpoint} ({kind}) and {name} have nothing in common to measure; a model that only predicts needs "
@@ -133,6 +145,21 @@ def evaluate_checkpoint(
     return [
         make_record(f"{name.lower()}/{split}/{model_name}/{metric}", value.value, unit, value.n, command, value.interval)
         for model_name, metric, value, unit in measured
+    ]
+
+
+def _shown(path: str | Path, instead: str = "CHECKPOINT") -> str:
+    """A path as a record shows it: nobody else has the folders of this machine."""
+    return instead if Path(path).is_absolute() else str(path)
+
+
+def _clip_records(checkpoint: str | Path, data: str, split: str, others: Sequence[str | Path]) -> list[BenchmarkRecord]:
+    name, rows = clip_scores(checkpoint, data, split, others)
+    command = f"palmist evaluate {_shown(checkpoint)} --data {name} --split {split}"
+    command += "".join(f" --with {_shown(other)}" for other in others)
+    return [
+        make_record(f"{name.lower()}/{split}/{model_name}/{metric}", value.value, "share", value.n, command, value.interval)
+        for model_name, metric, value in rows
     ]
 
 

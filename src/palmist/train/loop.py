@@ -88,6 +88,15 @@ def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
+def make_optimizer(config: TrainConfig, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    """AdamW, or stochastic gradient descent with Nesterov's momentum."""
+    rate, decay = config.learning_rate, config.weight_decay
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=config.momentum, weight_decay=decay, nesterov=True)
+    fused = config.precision != "16-mixed"  # the loss scaler's unscaling and gradient clipping exclude fused AdamW
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=fused)
+
+
 def _make_fabric(config: TrainConfig) -> Any:
     try:
         from lightning.fabric import Fabric
@@ -195,9 +204,7 @@ class _Trainer:
         seed_global_generators(config.seed, 0, 0)  # the same first weights in every process
         self.module: nn.Module = task.build_model(config)
         self.parameters: list[Tensor] = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
-        fused = config.precision != "16-mixed"  # the loss scaler's unscaling and gradient clipping exclude fused AdamW
-        optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused)
-        self.wrapped, self.optimizer = fabric.setup(self.module, optimizer)
+        self.wrapped, self.optimizer = fabric.setup(self.module, make_optimizer(config, self.parameters))
         self.wrapped.mark_forward_method("loss")
         self.average = [parameter.detach().clone() for parameter in self.parameters] if config.ema_decay else None
         self.step = 0
@@ -437,8 +444,9 @@ def _describe_run(facts: Mapping[str, Any]) -> str:
         "## The training run",
         "",
         f"- task {settings['task']}, step {facts['step']} of {facts['steps']}, {facts['windows']} training windows",
-        f"- batch {settings['batch_size']}, learning rate {settings['learning_rate']:g} ({settings['schedule']}), "
-        f"seed {settings['seed']}, precision {settings['precision']}, {facts['processes']} process(es)",
+        f"- {settings['optimizer']}, batch {settings['batch_size']}, learning rate {settings['learning_rate']:g} "
+        f"({settings['schedule']}), seed {settings['seed']}, precision {settings['precision']}, "
+        f"{facts['processes']} process(es)",
         f"- wall time {facts['seconds']:.0f} s",
     ]
     if facts["validation_loss"] is not None:
