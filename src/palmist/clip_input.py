@@ -113,10 +113,8 @@ def clip_batch(
         body (B, M, F, V, 3), body_known (B, M, F, V), hands (B, M, 2, F, 21, 3), hands_known (B, M, 2, F, 21).
     """
     count, joints = len(clips), clips[0].body.shape[2]
-    body, hands = (
-        np.zeros((count, persons, frames, joints, 3), np.float32),
-        np.zeros((count, persons, 2, frames, 21, 3), np.float32),
-    )
+    body = np.zeros((count, persons, frames, joints, 3), np.float32)
+    hands = np.zeros((count, persons, 2, frames, 21, 3), np.float32)
     body_known, hands_known = np.zeros(body.shape[:-1], bool), np.zeros(hands.shape[:-1], bool)
     for row, clip in enumerate(clips):
         # Frames as areas, not as points (no corners aligned), as in the public feeders.
