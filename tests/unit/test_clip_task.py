@@ -14,7 +14,15 @@ from palmist.checkpoint import save_checkpoint
 from palmist.clip_evaluation import clip_scores, score_clips
 from palmist.clip_input import ClipInput
 from palmist.clip_source import open_clips, parts_of
-from palmist.clip_task import ClipDataConfig, ClipDataset, ClipTask, labels_of, load_clip_model, recognise_clips
+from palmist.clip_task import (
+    ClipDataConfig,
+    ClipDataset,
+    ClipTask,
+    TrainedClips,
+    labels_of,
+    load_clip_model,
+    recognise_clips,
+)
 from palmist.config import TrainConfig
 from palmist.errors import InputError
 from palmist.models.bharnet import BHaRNet, BHaRNetConfig
@@ -22,6 +30,7 @@ from palmist.models.graph_backbones import TrunkConfig
 from palmist.readers.ntu_names import ACTIONS
 from palmist.skeleton_clip import SkeletonClip, write_clip
 from palmist.store import write_store
+from palmist.train.loop import make_optimizer
 
 MODEL = BHaRNetConfig(
     trunk=TrunkConfig(width=12, blocks=2, widen=()), labels=("bow", "wave"), frames=16, hand_origin="wrist", pool_attention=True
@@ -190,3 +199,20 @@ def test_scores_by_hand() -> None:
     assert (rows["accuracy_of_drink_water"].value, rows["accuracy_of_tear_up_paper"].value) == (0.5, 0.0)
     assert "accuracy_of_eat_meal" not in rows
     assert "palmist_hand_8_v1_accuracy" not in dict(score_clips(torch.eye(13)[:6], truth, labels))
+
+
+def test_a_handful_of_clips_is_learnt_with_the_recipe_of_the_configurations() -> None:
+    clips = [clip(i, 70, with_hands=i % 2 == 0) for i in range(6)]
+    label = [0, 1, 1, 0, 1, 0]
+    torch.manual_seed(0)
+    model = BHaRNet(MODEL).train()
+    data = ClipDataset(clips, label, MODEL, ClipDataConfig(), use_augmentation=True)
+    config = TrainConfig(task="bharnet_clips", steps=40, optimizer="sgd", learning_rate=0.05, weight_decay=5e-4)
+    optimizer = make_optimizer(config, list(model.parameters()))
+    for step in range(40):
+        optimizer.zero_grad()
+        loss, _ = model.loss(data.batch(np.arange(6), torch.Generator().manual_seed(step)))
+        loss.backward()
+        optimizer.step()
+    found = recognise_clips(TrainedClips(model.eval(), ClipInput()), clips)
+    assert found.argmax(1).tolist() == label
