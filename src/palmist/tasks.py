@@ -413,6 +413,12 @@ def _skeleton_task() -> Any:
     return SkeletonTask()
 
 
+def _rgb_task() -> Any:
+    from palmist.rgb_task import RGBTask
+
+    return RGBTask()
+
+
 def _generative_task(name: str) -> Any:
     from palmist import generative_tasks
 
@@ -427,6 +433,7 @@ TASKS: dict[str, Callable[[], Any]] = {
     "htt": partial(_rival_task, "htt"),
     "recognition_only": partial(_rival_task, "recognition_only"),
     "bharnet": _skeleton_task,
+    "rgb_guided": _rgb_task,
     "flattened": partial(_generative_task, "FlattenedTask"),
     "posegpt_codec": partial(_generative_task, "CodecTask"),
     "posegpt": partial(_generative_task, "PoseGPTTask"),

@@ -56,6 +56,12 @@ def test_a_configuration_is_built_and_stepped_once(file: Path, tmp_path: Path, s
         content = codec_task.collect(codec_task.build_model(config), config)
         untrained = save_checkpoint(tmp_path / "codec", content.state, content.config, content.statistics)
         config = load_config(TrainConfig, file, {**few, "data.codec_checkpoint": str(untrained)})
+    if "skeleton_checkpoint" in config.data:
+        guide_config = load_config(TrainConfig, FOLDER / "bharnet" / "bharnet_small.yaml")
+        guide_task = TASKS["bharnet"]()
+        content = guide_task.collect(guide_task.build_model(guide_config), guide_config)
+        untrained = save_checkpoint(tmp_path / "guide", content.state, content.config, content.statistics)
+        config = load_config(TrainConfig, file, {**few, "data.skeleton_checkpoint": str(untrained), "data.clips": 4})
     task = TASKS[config.task]()
     data = task.train_data(config)
     torch.manual_seed(0)

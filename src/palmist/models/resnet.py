@@ -3,7 +3,7 @@
 Paper: "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), Table 1 and Figure 5 (left), option B. torchvision
 itself is not needed: its wheels do not load beside a CPU build of torch.
 
-Letters: B images, C channels, H, W pixels, D features (512).
+Letters: B images, C channels, H, W pixels, D features (8 times the width; 512).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from palmist.errors import InputError
 __all__ = ["ResNet18", "load_backbone"]
 
 WIDTH = 512
-_STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
+_STAGES = ((1, 1), (2, 2), (4, 2), (8, 2))  # factor of the width, stride
 
 
 class BasicBlock(nn.Module):
@@ -43,7 +43,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """Images to feature maps and features.
+    """Images to feature maps and features; `width` channels after the first layer (published: 64), 8 times as many features.
 
     Example:
         >>> import torch
@@ -51,30 +51,32 @@ class ResNet18(nn.Module):
         torch.Size([2, 512])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 64) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.features = 8 * width
+        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        inputs = 64
-        for number, (width, stride) in enumerate(_STAGES, 1):
-            stage = nn.Sequential(BasicBlock(inputs, width, stride), BasicBlock(width, width, 1))
+        inputs = width
+        for number, (factor, stride) in enumerate(_STAGES, 1):
+            outputs = factor * width
+            stage = nn.Sequential(BasicBlock(inputs, outputs, stride), BasicBlock(outputs, outputs, 1))
             setattr(self, f"layer{number}", stage)
-            inputs = width
+            inputs = outputs
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def maps(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> feature maps (B, 512, H / 32, W / 32), rounded up."""
+        """(B, 3, H, W) -> feature maps (B, D, H / 32, W / 32), rounded up."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         for number in range(1, len(_STAGES) + 1):
             x = getattr(self, f"layer{number}")(x)
         return x
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> features (B, 512), the mean over the last maps."""
+        """(B, 3, H, W) -> features (B, D), the mean over the last maps."""
         return self.maps(images).mean(dim=(2, 3))
 
 
