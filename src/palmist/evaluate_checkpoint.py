@@ -65,7 +65,7 @@ def _load(checkpoint: str | Path) -> tuple[str, Model]:
         return kind, load_ghtt(path)
     raise InputError(
         f"{checkpoint} holds a model of kind '{kind}', which has nothing to evaluate by itself; expected ghtt, htt, "
-        "recognition_only, flattened, posegpt or bharnet"
+        "recognition_only, flattened, posegpt, bharnet or image_estimator"
     )
 
 
@@ -93,8 +93,10 @@ def evaluate_checkpoint(
 ) -> list[BenchmarkRecord]:
     """Refinement, recognition and prediction of a checkpoint on the test part of a split.
 
+    An image estimator is measured on frames that are drawn of the recordings (records rendered_data/split/model/metric).
+
     Args:
-        checkpoint: the folder of a checkpoint (G-HTT or a rival), or a model's name.
+        checkpoint: the folder of a checkpoint (G-HTT, a rival or an image estimator), or a model's name.
         data: an open set's name, or the folder of a store.
         split: a name in `palmist.splits.SPLITS`, or one of the set's official splits ("test"); "all": every recording (the
             caller knows whom the model has seen).
@@ -112,13 +114,11 @@ def evaluate_checkpoint(
         >>> evaluate_checkpoint("ghtt-small", "asl_words", "cross_signer_a")[0].name
         'asl_words/cross_signer_a/ghtt/accuracy'
     """
+    if load_checkpoint(checkpoint_path(checkpoint)).config.get("model") == "image_estimator":
+        return _evaluate_images(checkpoint, data, split)
     kind, model = _load(checkpoint)
-    name, recordings = _recordings(data)
-    chosen = _test_part(name, recordings, split)
-    if not chosen:
-        raise InputError(f"{data} holds no recording of the test people of split '{split}'; expected at least one")
-    shown = "CHECKPOINT" if Path(checkpoint).is_absolute() else str(checkpoint)
-    command = f"palmist evaluate {shown} --data {name} --split {split}"
+    name, chosen = _chosen(data, split)
+    command = _command(checkpoint, name, split)
     measured = [(kind, *row) for row in _recognition(model, chosen)]
     if isinstance(model, GHTT):
         measured += [(kind, *row) for row in (*_refinement(model, chosen), *_prediction(model, name, chosen))]
@@ -133,6 +133,34 @@ def evaluate_checkpoint(
     return [
         make_record(f"{name.lower()}/{split}/{model_name}/{metric}", value.value, unit, value.n, command, value.interval)
         for model_name, metric, value, unit in measured
+    ]
+
+
+def _chosen(data: str, split: str) -> tuple[str, list[Recording]]:
+    """The data set's name and the recordings of the split's test people."""
+    name, recordings = _recordings(data)
+    chosen = _test_part(name, recordings, split)
+    if not chosen:
+        raise InputError(f"{data} holds no recording of the test people of split '{split}'; expected at least one")
+    return name, chosen
+
+
+def _command(checkpoint: str | Path, name: str, split: str) -> str:
+    shown = "CHECKPOINT" if Path(checkpoint).is_absolute() else str(checkpoint)
+    return f"palmist evaluate {shown} --data {name} --split {split}"
+
+
+def _evaluate_images(checkpoint: str | Path, data: str, split: str) -> list[BenchmarkRecord]:
+    """E^I, and E^PO if there is one, on drawn frames."""
+    from palmist.image_evaluate import score_estimator
+    from palmist.perception.image_estimator import load_estimator
+
+    model, detector = load_estimator(checkpoint)
+    name, chosen = _chosen(data, split)
+    command = _command(checkpoint, name, split)
+    return [
+        make_record(f"rendered_{name.lower()}/{split}/{who}/{metric}", value.value, unit, value.n, command, value.interval)
+        for who, metric, value, unit in score_estimator(model, detector, chosen)
     ]
 
 

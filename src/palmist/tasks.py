@@ -425,6 +425,12 @@ def _generative_task(name: str) -> Any:
     return getattr(generative_tasks, name)()
 
 
+def _image_task(name: str) -> Any:
+    from palmist import image_task
+
+    return getattr(image_task, name)()
+
+
 TASKS: dict[str, Callable[[], Any]] = {
     "ghtt_p": PoseTask,
     "ghtt_refine": RefineTask,
@@ -437,6 +443,8 @@ TASKS: dict[str, Callable[[], Any]] = {
     "flattened": partial(_generative_task, "FlattenedTask"),
     "posegpt_codec": partial(_generative_task, "CodecTask"),
     "posegpt": partial(_generative_task, "PoseGPTTask"),
+    "image_estimator": partial(_image_task, "ImageTask"),
+    "clip_object": partial(_image_task, "ClipObjectTask"),
 }
 
 __all__ += ["GHTT", "labelled_parts", "load_p_block", "load_recordings"]

@@ -44,7 +44,15 @@ def test_a_configuration_is_built_and_stepped_once(file: Path, tmp_path: Path, s
     few: dict[str, Any] = {"batch_size": 2, "processes": 1}
     named = load_config(TrainConfig, file).data.get("sets", {})
     few |= {f"data.sets.{name}.store": stores[name] for name, entry in named.items() if "store" in entry}
+    if "draw" in load_config(TrainConfig, file).data:
+        few |= {"data.draw.clips": 6, "data.draw.size": 48}
     config = load_config(TrainConfig, file, few)
+    if "i_checkpoint" in config.data:
+        image_config = TrainConfig(task="image_estimator", steps=1, data={"draw": config.data["draw"]})
+        image_task = TASKS["image_estimator"]()
+        content = image_task.collect(image_task.build_model(image_config), image_config)
+        untrained = save_checkpoint(tmp_path / "i", content.state, content.config, content.statistics)
+        config = load_config(TrainConfig, file, {**few, "data.i_checkpoint": str(untrained)})
     if "p_checkpoint" in config.data:
         pose_config = TrainConfig(task="ghtt_p", model={"preset": config.model.get("preset", "small")}, steps=1)
         pose_task = TASKS["ghtt_p"]()

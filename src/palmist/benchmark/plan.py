@@ -92,6 +92,9 @@ def jobs() -> Iterator[Job]:
     )
     yield only_words
     yield Job("feature_reach", "configs/ghtt/feature_reach.yaml")
+    yield Job("estimator_i", "configs/ghtt/e_i_small.yaml")
+    settings = {"data.i_checkpoint": str(ROOT / "estimator_i" / "last")}
+    yield Job("estimator_po", "configs/ghtt/e_po_small.yaml", settings, "estimator_i")
 
 
 def table_jobs() -> Iterator[Job]:

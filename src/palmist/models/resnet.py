@@ -3,7 +3,9 @@
 Paper: "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), Table 1 and Figure 5 (left), option B. torchvision
 itself is not needed: its wheels do not load beside a CPU build of torch.
 
-Letters: B images, C channels, H, W pixels, D features (8 times the width; 512).
+Numbered deviation: 1. `base_width` (64 in the paper) narrows every stage alike, for small checkpoints.
+
+Letters: B images, C channels, H, W pixels, D features (8 base widths, 512).
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from palmist.errors import InputError
 __all__ = ["ResNet18", "load_backbone"]
 
 WIDTH = 512
-_STAGES = ((1, 1), (2, 2), (4, 2), (8, 2))  # factor of the width, stride
+_BASE = 64
+_STAGES = ((1, 1), (2, 2), (4, 2), (8, 2))  # width in base widths, stride
 
 
 class BasicBlock(nn.Module):
@@ -43,7 +46,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """Images to feature maps and features; `width` channels after the first layer (published: 64), 8 times as many features.
+    """Images to feature maps and features of `width` = 8 base widths.
 
     Example:
         >>> import torch
@@ -51,19 +54,19 @@ class ResNet18(nn.Module):
         torch.Size([2, 512])
     """
 
-    def __init__(self, width: int = 64) -> None:
+    def __init__(self, base_width: int = _BASE) -> None:
         super().__init__()
-        self.features = 8 * width
-        self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
+        self.width = _STAGES[-1][0] * base_width
+        self.conv1 = nn.Conv2d(3, base_width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(base_width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        inputs = width
-        for number, (factor, stride) in enumerate(_STAGES, 1):
-            outputs = factor * width
-            stage = nn.Sequential(BasicBlock(inputs, outputs, stride), BasicBlock(outputs, outputs, 1))
+        inputs = base_width
+        for number, (times, stride) in enumerate(_STAGES, 1):
+            width = times * base_width
+            stage = nn.Sequential(BasicBlock(inputs, width, stride), BasicBlock(width, width, 1))
             setattr(self, f"layer{number}", stage)
-            inputs = outputs
+            inputs = width
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

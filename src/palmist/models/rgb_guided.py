@@ -295,12 +295,12 @@ class RGBGuided(nn.Module):
         self.skeleton = BHaRNet(config.skeleton)
         self.backbone = ResNet18(config.width)
         self.drop = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(self.backbone.features, labels)
+        self.classifier = nn.Linear(self.backbone.width, labels)
         self.norm = nn.ModuleDict()
         self.joint_classifier: nn.Linear | None = None
         if config.fusion == "feature":
             widths = {name: config.skeleton.trunk_of(name).out_width for name in config.skeleton.experts}
-            widths["rgb"] = self.backbone.features
+            widths["rgb"] = self.backbone.width
             self.norm = nn.ModuleDict({name: nn.LayerNorm(width) for name, width in widths.items()})
             self.joint_classifier = nn.Linear(sum(widths.values()), labels)
         # Running means of the body's and the hands' least and greatest energy, and whether there are any yet.
