@@ -37,7 +37,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.models.layers import Linear
+from palmist.models.layers import Linear, affine
 
 __all__ = ["FORMS", "MotionAttention", "MotionNetwork", "choose_form", "motion_attention"]
 
@@ -198,8 +198,9 @@ class MotionNetwork(nn.Module):
     def forward(self, affinity: Tensor) -> Tensor:
         """(B, E, T, H, W, K) -> (B, E, T, H, W, d)."""
         places = affinity.reshape(affinity.shape[0], -1, affinity.shape[-1])  # (B, E T H W, K)
-        hidden = self.enter(places)
-        motion: Tensor = self.leave(hidden * torch.sigmoid(1.702 * hidden))
+        # x sigmoid(1.702 x) = silu(1.702 x) / 1.702, with both factors moved into the small matrices.
+        hidden = F.silu(affine(places, 1.702 * self.enter.weight, 1.702 * self.enter.bias))
+        motion = affine(hidden, self.leave.weight / 1.702, self.leave.bias)
         return motion.view(*affinity.shape[:-1], -1)
 
 
