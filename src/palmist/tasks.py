@@ -410,6 +410,12 @@ def _generative_task(name: str) -> Any:
     return getattr(generative_tasks, name)()
 
 
+def _video_task(kind: str) -> Any:
+    from palmist.video_tasks import VideoTask
+
+    return VideoTask(kind)
+
+
 TASKS: dict[str, Callable[[], Any]] = {
     "ghtt_p": PoseTask,
     "ghtt_refine": RefineTask,
@@ -420,6 +426,8 @@ TASKS: dict[str, Callable[[], Any]] = {
     "flattened": partial(_generative_task, "FlattenedTask"),
     "posegpt_codec": partial(_generative_task, "CodecTask"),
     "posegpt": partial(_generative_task, "PoseGPTTask"),
+    "emim": partial(_video_task, "emim"),
+    "uniformer": partial(_video_task, "uniformer"),
 }
 
 __all__ += ["GHTT", "labelled_parts", "load_p_block", "load_recordings"]

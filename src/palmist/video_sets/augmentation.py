@@ -26,7 +26,7 @@ import numpy as np
 
 from palmist.errors import InputError
 
-__all__ = ["AugmentationConfig", "Augmented", "augment_clip", "test_crop"]
+__all__ = ["AugmentationConfig", "Augmented", "augment_clip", "evaluation_crop"]
 
 _FILL = 115  # the mean of all colours, 0.45
 _LARGEST = 10.0  # the largest magnitude
@@ -95,7 +95,7 @@ def augment_clip(images: np.ndarray, size: int, config: AugmentationConfig, gene
     return Augmented(np.ascontiguousarray(video), matrix[:2], mirrored)
 
 
-def test_crop(images: np.ndarray, size: int, crop: int = 0, crops: int = 1) -> Augmented:
+def evaluation_crop(images: np.ndarray, size: int, crop: int = 0, crops: int = 1) -> Augmented:
     """The short side scaled to `size`, then square number `crop` of `crops` along the long side; one alone is in the middle."""
     if not 0 <= crop < crops:
         raise InputError(f"the crop is number {crop} of {crops}; expected 0 to {max(crops, 1) - 1}")

@@ -27,7 +27,7 @@ from palmist import global_batch
 from palmist.errors import InputError
 from palmist.perception.clip_sampling import dense_view_indices, segment_view_indices
 from palmist.skeleton import mirror_words
-from palmist.video_sets.augmentation import AugmentationConfig, Augmented, augment_clip, test_crop
+from palmist.video_sets.augmentation import AugmentationConfig, Augmented, augment_clip, evaluation_crop
 from palmist.video_sets.mixing import MixConfig, Mixture, draw_mixture, mix
 from palmist.video_sets.videos import OpenVideo, Videos
 
@@ -190,7 +190,7 @@ class VideoDataset:
         clips = []
         for place, seed in enumerate(seeds):
             if self.augment is None:
-                clips.append(test_crop(images, self.clip.size))
+                clips.append(evaluation_crop(images, self.clip.size))
             else:
                 own = generator if place == 0 else np.random.default_rng(seed)
                 clips.append(augment_clip(images, self.clip.size, self.augment, own))
@@ -209,10 +209,10 @@ class VideoDataset:
         views = []
         for clip in range(clips):
             images = video.read(self.clip.indices(video, clip, clips))
-            views += [test_crop(images, self.clip.size, crop, crops).video for crop in range(crops)]
+            views += [evaluation_crop(images, self.clip.size, crop, crops).video for crop in range(crops)]
         return np.stack(views)
 
-    def test_items(self, clips: int = 1, crops: int = 1) -> Iterator[tuple[int, np.ndarray]]:
+    def evaluation_items(self, clips: int = 1, crops: int = 1) -> Iterator[tuple[int, np.ndarray]]:
         """Number and views of every video with a known label that can be read; the others are noted in `faults`."""
         for number in np.nonzero(self.videos.label >= 0)[0]:
             try:
