@@ -103,7 +103,7 @@ def evaluate_video_checkpoint(
         known = set(network.config.labels)
         if not set(videos.labels) <= known:
             stranger = next(label for label in videos.labels if label not in known)
-            raise InputError(f"{checkpoint} does not know the label '{stranger}' of {name}; expected a network trained on that set")
+            raise InputError(f"{checkpoint} does not know label '{stranger}' of {name}; expected a network trained on that set")
         row = np.array([network.config.labels.index(label) for label in videos.labels])
         videos.label = np.where(videos.label >= 0, row[videos.label], -1)
         videos.labels = network.config.labels

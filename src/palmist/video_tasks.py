@@ -61,9 +61,9 @@ class VideoSetConfig:
 class VideoDataConfig:
     """`data` of the tasks on videos.
 
-    sets: one data set under its name, to train on; validation: the same for validation. clip: frames and size. augment: None for
-    none; mix: MixUp and CutMix, None for neither. repeats: differently augmented clips of each video that is read; workers:
-    threads that decode; short_side: pixels to scale to while decoding, None for as they are.
+    sets: one data set under its name, to train on; validation: the same for validation. clip: frames and size. augment: None
+    for none; mix: MixUp and CutMix, None for neither. repeats: differently augmented clips of each video that is read;
+    workers: threads that decode; short_side: pixels to scale to while decoding, None for as they are.
     weights: a local file of UniFormer weights to begin from.
     """
 
@@ -88,7 +88,8 @@ def read_videos(name: str, config: VideoSetConfig, short_side: int | None = None
         drawn = build_config(RenderedConfig, config.options, f"{name}.options")
         return rendered_videos(drawn if config.limit is None else replace(drawn, limit=config.limit))
     if kind not in VIDEO_SETS:
-        raise InputError(f"unknown kind of videos '{kind}'; expected one of {', '.join([*VIDEO_SETS, 'rendered', 'directions'])}")
+        known = ", ".join([*VIDEO_SETS, "rendered", "directions"])
+        raise InputError(f"unknown kind of videos '{kind}'; expected one of {known}")
     if config.root is None:
         raise InputError(f"set '{name}' has no root; expected the folder where {kind} lies")
     if config.options:
@@ -96,14 +97,14 @@ def read_videos(name: str, config: VideoSetConfig, short_side: int | None = None
     listed = video_set(kind).read(config.root, videos=config.videos).of_split(config.split)
     entries = [entry for entry in listed.entries if entry.label is not None]
     if not entries:
-        raise InputError(f"set '{name}' has no labelled video of split {config.split}; expected a part with labels, such as train")
+        raise InputError(f"set '{name}' has no labelled video of split {config.split}; expected a part with labels, as train")
     if config.limit is not None and config.limit < len(entries):
         entries = [entries[place] for place in np.linspace(0, len(entries) - 1, max(1, config.limit)).round().astype(int)]
     return StoredVideos(entries, listed.labels, short_side)
 
 
 def video_dataset(data: VideoDataConfig, part: str) -> VideoDataset | None:
-    """Batches of clips: "sets" augmented as `data` says, "validation" the middle view of each video; None where there is none."""
+    """Batches of clips: "sets" augmented as `data` says, "validation" the middle view of each video; None for no set."""
     sets: Mapping[str, VideoSetConfig] = getattr(data, part)
     if not sets:
         return None
@@ -137,7 +138,7 @@ class VideoTask:
         found = video_dataset(self._read(config), "validation")
         if found is not None and self._train is not None and found.videos.labels != self._train.videos.labels:
             raise InputError(
-                f"data.validation has {len(found.videos.labels)} labels that differ from the {len(self._train.videos.labels)} of "
+                f"data.validation has {len(found.videos.labels)} labels, which are not the {len(self._train.videos.labels)} of "
                 "data.sets; expected another part of the same set"
             )
         return found

@@ -24,6 +24,8 @@ Numbered deviations, and why:
 4. `last_frame` "own" is an option: the published form ("copy") gives the last frame the result of the frame before it.
    With "own" the last frame is compared with itself.
 5. `motion` False leaves M out: the ablation.
+6. `motion_start` "matched" is an option for training from scratch, where the published start ("zero") hardly leaves chance:
+   keys start equal to queries, of unit variance, so that A compares places from the first step on, and g starts at random.
 
 Letters: B batch, T frames, H, W rows and columns of the map, E heads, d channels of a head, C = E d, w window, K = w w.
 """
@@ -44,6 +46,7 @@ __all__ = ["FORMS", "MotionAttention", "MotionNetwork", "choose_form", "motion_a
 FORMS = ("dense", "shifted", "unfold")
 BORDERS = ("padded", "masked")
 LAST_FRAMES = ("copy", "own")
+STARTS = ("zero", "matched")
 WINDOWS = (3, 5, 7, 9, 11)
 PAD = 1e-6
 
@@ -106,7 +109,7 @@ def motion_attention(
     if border not in BORDERS:
         raise InputError(f"border is '{border}'; expected one of {', '.join(BORDERS)}")
     if form is None:
-        form = choose_form(*query.shape[3:5], window, torch.is_grad_enabled() and query.requires_grad)
+        form = choose_form(query.shape[3], query.shape[4], window, torch.is_grad_enabled() and query.requires_grad)
     if form not in FORMS:
         raise InputError(f"form is '{form}'; expected one of {', '.join(FORMS)}")
     query = query * query.shape[-1] ** -0.5
@@ -183,16 +186,18 @@ def _unfold(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, masked: boo
 class MotionNetwork(nn.Module):
     """g: the K affinities of a place to a motion feature of d channels, hidden width 4 K, x sigmoid(1.702 x) between.
 
-    Its last layer starts at zero, so that a block begins without motion and pretrained neighbours see what they know.
+    With `start` "zero" its last layer is zero at first: a block begins without motion, and pretrained neighbours see what they
+    know. See deviation 6 for "matched".
     """
 
-    def __init__(self, window: int, head_size: int) -> None:
+    def __init__(self, window: int, head_size: int, start: str = "zero") -> None:
         super().__init__()
         offsets = window * window
         self.enter = Linear(offsets, 4 * offsets)
         self.leave = Linear(4 * offsets, head_size)
         nn.init.xavier_uniform_(self.enter.weight)
-        for parameter in (self.enter.bias, self.leave.weight, self.leave.bias):
+        nn.init.xavier_uniform_(self.leave.weight)
+        for parameter in (self.enter.bias, self.leave.bias, *((self.leave.weight,) if start == "zero" else ())):
             nn.init.zeros_(parameter)
 
     def forward(self, affinity: Tensor) -> Tensor:
@@ -210,7 +215,7 @@ class MotionAttention(nn.Module):
 
     Args:
         width, heads: C and E.
-        window: w, odd, 3 to 11. border, last_frame, motion: deviations 3 to 5. form: see `motion_attention`.
+        window: w, odd, 3 to 11. border, last_frame, motion, motion_start: deviations 3 to 6. form: see `motion_attention`.
 
     Raises InputError for a value that does not fit.
 
@@ -228,6 +233,7 @@ class MotionAttention(nn.Module):
         border: str = "padded",
         last_frame: str = "copy",
         motion: bool = True,
+        motion_start: str = "zero",
         form: str | None = None,
     ) -> None:
         super().__init__()
@@ -235,7 +241,12 @@ class MotionAttention(nn.Module):
             raise InputError(f"width {width} cannot be split into {heads} heads; choose a width that is a multiple of {heads}")
         if window not in WINDOWS:
             raise InputError(f"window is {window}; expected one of {', '.join(map(str, WINDOWS))}")
-        for what, found, known in (("border", border, BORDERS), ("last_frame", last_frame, LAST_FRAMES)):
+        choices = (
+            ("border", border, BORDERS),
+            ("last_frame", last_frame, LAST_FRAMES),
+            ("motion_start", motion_start, STARTS),
+        )
+        for what, found, known in choices:
             if found not in known:
                 raise InputError(f"{what} is '{found}'; expected one of {', '.join(known)}")
         self.heads, self.border, self.last_frame, self.form = heads, border, last_frame, form
@@ -243,7 +254,18 @@ class MotionAttention(nn.Module):
         self.proj = Linear(width, width)
         self.position_bias = nn.Parameter(torch.empty(heads, window, window))
         nn.init.trunc_normal_(self.position_bias, std=0.02)
-        self.motion = MotionNetwork(window, width // heads) if motion else None
+        self.motion = MotionNetwork(window, width // heads, motion_start) if motion else None
+        self.motion_start = motion_start
+        self.start_matched()
+
+    @torch.no_grad()
+    def start_matched(self) -> None:
+        """Deviation 6, where it is chosen: queries and keys are one random projection of unit variance."""
+        if self.motion_start == "matched":
+            width = self.qkv.in_features
+            nn.init.normal_(self.qkv.weight[:width], std=width**-0.5)
+            self.qkv.weight[width : 2 * width] = self.qkv.weight[:width]
+            nn.init.zeros_(self.qkv.bias)
 
     def forward(self, tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """tokens (B, T H W, C) in the order frame, row, column; grid (T, H, W) -> (B, T H W, C)."""
@@ -254,9 +276,11 @@ class MotionAttention(nn.Module):
         parts = self.qkv(tokens).view(B, T, H, W, 3, self.heads, C // self.heads)
         query, key, value = parts.permute(4, 0, 5, 1, 2, 3, 6).unbind(0)  # (B, E, T, H, W, d) each
         if T > 1:
-            copied = self.last_frame == "copy"
-            query = query[:, :, :-1] if copied else query
-            key, value = ((part[:, :, 1:] if copied else torch.cat((part[:, :, 1:], part[:, :, -1:]), 2)) for part in (key, value))
+            later = [part[:, :, 1:] for part in (key, value)]
+            if self.last_frame == "copy":
+                query, (key, value) = query[:, :, :-1], later
+            else:
+                key, value = (torch.cat((next_ones, next_ones[:, :, -1:]), dim=2) for next_ones in later)
         affinity, mixed = motion_attention(query, key, value, self.position_bias, self.border, self.form)
         if self.motion is not None:
             mixed = mixed + self.motion(affinity).to(mixed.dtype)

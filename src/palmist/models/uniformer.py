@@ -1,7 +1,7 @@
 """UniFormer for video, plain and with EMIM's motion attention in every second global block.
 
 Papers: "UniFormer: Unified Transformer for Efficient Spatiotemporal Representation Learning" (arXiv 2201.04676), and EMIM
-(`palmist.models.emim`, whose header names its deviations 1 to 5). Parameters have UniFormer's public names, so its weight
+(`palmist.models.emim`, whose header names its deviations 1 to 6). Parameters have UniFormer's public names, so its weight
 files load (`load_weights`).
 
 In reading order: four stages (embedding, then blocks: local ones of convolutions in stages 1 and 2, global ones of attention in
@@ -10,11 +10,11 @@ stages 3 and 4), norm, mean over all tokens, classifier. EMIM keeps all that, wi
 
 Numbered deviations, and why (numbers go on from those of `palmist.models.emim`):
 
-6. Colours are in the order red, green, blue; EMIM's published code reads images as blue, green, red.
-7. `convolve_time` False gives every convolution a temporal kernel of 1, so that frames meet in attention alone: plain UniFormer
+7. Colours are in the order red, green, blue; EMIM's published code reads images as blue, green, red.
+8. `convolve_time` False gives every convolution a temporal kernel of 1, so that frames meet in attention alone: plain UniFormer
    then does not know the order of frames. For experiments on what sees motion.
-8. Presets "small" are ours: sizes that two CPU cores can train. At 64 pixels the maps of stages 3 and 4 are 8 x 8 and 4 x 4.
-9. Stochastic depth draws from the generator of the loss, so that a run does not depend on the number of processes.
+9. Presets "small" are ours: sizes that two CPU cores can train. At 64 pixels the maps of stages 3 and 4 are 8 x 8 and 4 x 4.
+10. Stochastic depth draws from the generator of the loss, so that a run does not depend on the number of processes.
 
 Letters: B clips, T frames of the clip or of the map, H, W rows and columns, C channels, N = T H W tokens, L labels.
 """
@@ -47,7 +47,7 @@ class UniFormerConfig:
 
     depths: blocks; widths: C; strides: pixels or places that one place of the next map covers; head_size: C of a head.
     temporal_stride: of the stem, 2 for UniFormer, 1 for EMIM. motion_blocks: "none", "even" (EMIM) or "all".
-    window, border, last_frame, motion_branch: see `MotionAttention`. convolve_time: deviation 7.
+    window, border, last_frame, motion_branch, motion_start: see `MotionAttention`. convolve_time: deviation 8.
     drop_path: chance that the last block is skipped, rising from 0 over all blocks. frames, size: the clip that it is made for.
     """
 
@@ -63,6 +63,7 @@ class UniFormerConfig:
     border: str = "padded"
     last_frame: str = "copy"
     motion_branch: bool = True
+    motion_start: str = "zero"
     drop_path: float = 0.0
     label_smoothing: float = 0.0
     frames: int = 16
@@ -81,25 +82,19 @@ class UniFormerConfig:
             raise InputError(f"motion_blocks is '{self.motion_blocks}'; expected none, even or all")
 
 
-_BASE = {"depths": (5, 8, 20, 7)}
-_EMIM = {"temporal_stride": 1, "motion_blocks": "even"}
-_SMALL: dict[str, Any] = {
-    "depths": (1, 2, 4, 2), "widths": (32, 64, 96, 128), "strides": (4, 2, 1, 2), "head_size": 32, "frames": 8, "size": 64,
-}  # fmt: skip
-
+_PLAIN: dict[str, UniFormerConfig] = {
+    "paper": UniFormerConfig(),
+    "base": UniFormerConfig(depths=(5, 8, 20, 7)),
+    "small": UniFormerConfig(
+        depths=(1, 2, 4, 2), widths=(32, 64, 96, 128), strides=(4, 2, 1, 2), head_size=32, frames=8, size=64
+    ),
+}
 #: model -> preset -> configuration. "paper" is S; the papers' other size is "base".
 PRESETS: dict[str, dict[str, UniFormerConfig]] = {
-    "uniformer": {
-        "paper": UniFormerConfig(),
-        "base": UniFormerConfig(**_BASE),
-        "small": UniFormerConfig(**_SMALL),
-    },
-    "emim": {
-        "paper": UniFormerConfig(**_EMIM),
-        "base": UniFormerConfig(**_BASE, **_EMIM),
-        "small": UniFormerConfig(**_SMALL, **_EMIM),
-    },
-}  # fmt: skip
+    "uniformer": _PLAIN,
+    "emim": {name: replace(plain, temporal_stride=1, motion_blocks="even") for name, plain in _PLAIN.items()},
+}
+PRESETS["emim"]["small"] = replace(PRESETS["emim"]["small"], motion_start="matched")  # it is trained from scratch
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -227,8 +222,14 @@ class GlobalBlock(nn.Module):
         self.attn: nn.Module
         if with_motion:
             self.attn = MotionAttention(
-                width, heads, config.window, config.border, config.last_frame, motion=config.motion_branch
-            )  # fmt: skip
+                width,
+                heads,
+                config.window,
+                config.border,
+                config.last_frame,
+                motion=config.motion_branch,
+                motion_start=config.motion_start,
+            )
         else:
             self.attn = GlobalAttention(width, heads)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
@@ -282,6 +283,9 @@ class UniFormer(nn.Module):
             if isinstance(module, nn.Linear) and ".motion." not in name:
                 nn.init.trunc_normal_(module.weight, std=0.02)
                 nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, MotionAttention):
+                module.start_matched()
 
     def set_labels(self, names: Sequence[str]) -> None:
         """Name the L rows of the classifier; a new classifier is made when their number changes."""

@@ -84,10 +84,8 @@ def dense_view_indices(
     if not step > 0:
         raise InputError(f"the step between frames is {step}; expected a number above 0")
     spare = max(0.0, frames - 1 - step * (length - 1))
-    if generator is not None:
-        start = spare * generator.random()
-    else:
-        start = spare / 2 if views == 1 else spare * view / (views - 1)
+    place = 0.5 if views == 1 else view / (views - 1)
+    start = spare * (place if generator is None else generator.random())
     return np.minimum((start + step * np.arange(length) + 1e-6).astype(np.int64), frames - 1)
 
 

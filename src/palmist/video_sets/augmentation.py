@@ -68,8 +68,8 @@ class AugmentationConfig:
 
 @dataclass(frozen=True, eq=False)
 class Augmented:
-    """video (T, S, S, 3) uint8; matrix (2, 3) float64: a point (x, y) of the read frames lies at matrix @ (x, y, 1) in the clip;
-    mirrored: left and right were exchanged."""
+    """video (T, S, S, 3) uint8; matrix (2, 3) float64: a point (x, y) of the read frames lies at matrix @ (x, y, 1) in the
+    clip; mirrored: left and right were exchanged."""
 
     video: np.ndarray
     matrix: np.ndarray
@@ -113,15 +113,14 @@ def _crop_matrix(x: float, y: float, width: float, height: float, size: int) -> 
     return np.array([[across, 0, (0.5 - x) * across - 0.5], [0, down, (0.5 - y) * down - 0.5], [0, 0, 1]])
 
 
-def _random_crop(
-    width: int, height: int, size: int, config: AugmentationConfig, generator: np.random.Generator
-) -> np.ndarray:
+def _random_crop(width: int, height: int, size: int, config: AugmentationConfig, generator: np.random.Generator) -> np.ndarray:
     for _ in range(10):
         area = width * height * generator.uniform(*config.crop_area)
         aspect = math.exp(generator.uniform(math.log(config.crop_aspect[0]), math.log(config.crop_aspect[1])))
         w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < w <= width and 0 < h <= height:
-            return _crop_matrix(generator.integers(width - w + 1), generator.integers(height - h + 1), w, h, size)
+            x, y = int(generator.integers(width - w + 1)), int(generator.integers(height - h + 1))
+            return _crop_matrix(x, y, w, h, size)
     # No such rectangle fits: the largest one in the middle with an allowed aspect.
     aspect = min(max(width / height, config.crop_aspect[0]), config.crop_aspect[1])
     w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
@@ -137,18 +136,13 @@ def _warp(images: np.ndarray, matrix: np.ndarray, size: int, replicate: bool) ->
     if shrink >= 2:
         small = (max(1, width // shrink), max(1, height // shrink))
         images = np.stack([cv2.resize(image, small, interpolation=cv2.INTER_AREA) for image in images])
-        matrix = matrix @ np.linalg.inv(
-            np.array(
-                [[small[0] / width, 0, 0.5 * small[0] / width - 0.5], [0, small[1] / height, 0.5 * small[1] / height - 0.5], [0, 0, 1]]
-            )
-        )
+        across, down = small[0] / width, small[1] / height
+        shrunk = np.array([[across, 0, 0.5 * across - 0.5], [0, down, 0.5 * down - 0.5], [0, 0, 1]])
+        matrix = matrix @ np.linalg.inv(shrunk)
     mode = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
-    out = np.empty((len(images), size, size, 3), np.uint8)
-    for number, image in enumerate(images):
-        out[number] = cv2.warpAffine(
-            np.ascontiguousarray(image), matrix[:2], (size, size), flags=cv2.INTER_LINEAR, borderMode=mode, borderValue=(_FILL,) * 3
-        )
-    return out
+    flat, fill = matrix[:2], (_FILL, _FILL, _FILL)
+    frames = (np.ascontiguousarray(image) for image in images)
+    return np.stack([cv2.warpAffine(image, flat, (size, size), None, cv2.INTER_LINEAR, mode, fill) for image in frames])
 
 
 def _about_the_middle(linear: list[list[float]], width: int, height: int) -> np.ndarray:

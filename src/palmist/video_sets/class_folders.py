@@ -1,5 +1,5 @@
-"""Any videos in a folder for each class: `ROOT/CLASS/VIDEO.mp4`, or `ROOT/SPLIT/CLASS/VIDEO.mp4` where the folders of root are called
-train, val, validation or test. Labels are the names of the folders, sorted.
+"""Any videos in a folder for each class: `ROOT/CLASS/VIDEO.mp4`, or `ROOT/SPLIT/CLASS/VIDEO.mp4` where the folders of root are
+called train, val, validation or test. Labels are the names of the folders, sorted.
 """
 
 from __future__ import annotations

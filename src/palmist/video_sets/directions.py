@@ -1,8 +1,8 @@
 """The direction task: a textured patch moves over a still textured background, and only its direction tells the label.
 
-Both textures are noise drawn anew for each video, of one kind, and the patch begins anywhere and comes back in on the other side,
-so that no single frame, and no set of frames without their order, tells the sign of the direction (`tests` hold the first
-frame's statistics against it). Videos are made when they are asked for, from (seed, number) alone.
+Both textures are noise drawn anew for each video, of one kind, and the patch begins anywhere and comes back in on the other
+side, so that no single frame, and no set of frames without their order, tells the sign of the direction. Videos are made when
+they are asked for, from (seed, number) alone.
 
 Letters: T frames, S side in pixels.
 """
@@ -44,15 +44,15 @@ class DirectionsConfig:
     size: int = 64
     directions: int = 8
     patch: tuple[float, float] = (0.4, 0.7)
-    speed: tuple[float, float] = (3.0, 6.0)
-    grain: tuple[float, float] = (1.0, 3.0)
+    speed: tuple[float, float] = (5.0, 11.0)
+    grain: tuple[float, float] = (2.0, 5.0)
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.videos < 1 or self.frames < 2 or self.size < 16 or self.seed < 0:
             raise InputError(
-                f"found {self.videos} videos of {self.frames} frames of {self.size} pixels and seed {self.seed}; expected 1, 2, "
-                "16 and 0, or more"
+                f"found {self.videos} videos of {self.frames} frames of {self.size} pixels and seed {self.seed}; expected at "
+                "least 1, 2, 16 and 0"
             )
         if self.directions not in (2, 4, 8):
             raise InputError(f"directions is {self.directions}; expected 2, 4 or 8")
@@ -113,8 +113,8 @@ def _texture(size: int, grain: float, generator: np.random.Generator) -> np.ndar
     noise = generator.standard_normal((size, size, 3)).astype(np.float32)
     border = math.ceil(3 * grain)
     noise = np.pad(noise, ((border, border), (border, border), (0, 0)), mode="wrap")
-    smooth = cv2.GaussianBlur(noise, (0, 0), grain)[border:-border, border:-border]
-    smooth /= smooth.std()
+    smooth = np.asarray(cv2.GaussianBlur(noise, (0, 0), grain)[border:-border, border:-border], np.float32)
+    smooth = smooth / smooth.std()
     return 128 + generator.uniform(-30, 30, 3).astype(np.float32) + generator.uniform(25, 50) * smooth
 
 

@@ -36,6 +36,6 @@ def read_diving48(root: str | Path, videos: str | None = None) -> VideoList:
             name = str(entry(item, "vid_name", file, where))
             label = whole_number(str(entry(item, "label", file, where)), file, f"the label of {where}")
             if not 0 <= label < len(labels):
-                raise InputError(f"{file}, {where}: label {label}; expected 0 to {len(labels) - 1} as {vocabulary.name} has them")
+                raise InputError(f"{file}, {where}: label {label}; expected 0 to {len(labels) - 1}, as in {vocabulary.name}")
             entries.append(VideoEntry(folder / f"{name}.mp4", labels[label], split, name))
     return VideoList(tuple(entries), labels)

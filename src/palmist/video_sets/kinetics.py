@@ -1,7 +1,7 @@
 """Lists of Kinetics: `train.csv`, `val.csv`, `test.csv` with `PATH,LABEL` or `PATH LABEL` a line, label numbers from 0.
 
-Paths are below the root, or below the folder that `videos` names; they may hold blanks. `labels.txt` or `kinetics_labels.txt`, a
-name a line, names the labels if it is there; else their names are the numbers.
+Paths are below the root, or below the folder that `videos` names; they may hold blanks. `labels.txt` or `kinetics_labels.txt`,
+a name a line, names the labels if it is there; else their names are the numbers.
 """
 
 from __future__ import annotations

@@ -19,9 +19,9 @@ __all__ = ["RenderedConfig", "rendered_videos"]
 
 @dataclass(frozen=True)
 class RenderedConfig:
-    """recordings: an open set's name; subjects: people, None for all; limit: at most so many recordings, evenly spaced; seed: of
-    looks, backgrounds and cameras; settings: of `palmist.render.RenderSettings`, where `tracks` is 0 unless it is given: with
-    tracks, those of a drawing are kept with its frames."""
+    """recordings: an open set's name; subjects: people, None for all; limit: at most so many recordings, evenly spaced; seed:
+    of looks, backgrounds and cameras; settings: of `palmist.render.RenderSettings`, where `tracks` is 0 unless it is given:
+    with tracks, those of a drawing are kept with its frames."""
 
     recordings: str = "asl_words"
     subjects: tuple[str, ...] | None = None
@@ -45,7 +45,8 @@ def rendered_videos(config: RenderedConfig) -> MemoryVideos:
     chosen = [recording for recording in recordings_of(everything, config.subjects) if recording.segments]
     if not chosen:
         people = sorted({str(recording.subject) for recording in everything})
-        raise InputError(f"{config.recordings} has no labelled recording of {config.subjects}; expected some of {', '.join(people)}")
+        found = f"{config.recordings} has no labelled recording of {config.subjects}"
+        raise InputError(f"{found}; expected some of {', '.join(people)}")
     if config.limit is not None and config.limit < len(chosen):
         chosen = [chosen[place] for place in np.linspace(0, len(chosen) - 1, max(1, config.limit)).round().astype(int)]
     frames, drawn, tracks = [], [], []
@@ -67,4 +68,3 @@ def rendered_videos(config: RenderedConfig) -> MemoryVideos:
         tracks=tracks if settings.tracks else None,
         subjects=[recording.subject for recording in drawn],
     )
-

@@ -1,10 +1,9 @@
-"""Something-Something v1 and v2: videos of hands doing things with things, 174 templates such as "Pushing [something] from left to
-right".
+"""Something-Something v1 and v2: hands doing things with things, 174 templates as "Pushing [something] from left to right".
 
-v2: `something-something-v2-{train,validation,test}.json` (lists of objects with `id`, `label`, `template`; the test list has `id`
-alone), `something-something-v2-labels.json` (template without brackets -> number as text), videos `ID.webm`.
-v1: `something-something-v1-{train,validation,test}.csv` (`id;label`), `something-something-v1-labels.csv` (a label a line, the line
-is the number), pictures `ID/00001.jpg`, numbers from 1.
+v2: `something-something-v2-{train,validation,test}.json` (lists of objects with `id`, `label`, `template`; the test list has
+`id` alone), `something-something-v2-labels.json` (template without brackets -> number as text), videos `ID.webm`.
+v1: `something-something-v1-{train,validation,test}.csv` (`id;label`), `something-something-v1-labels.csv` (a label a line, the
+line is the number), pictures `ID/00001.jpg`, numbers from 1.
 `read_frame_list` takes the lists that video networks are often trained from: `ID FRAMES LABEL` a line, pictures from 1.
 
 The lists are given by the set's distribution; the names of the folders beside them are not, so several are tried, and
@@ -35,7 +34,8 @@ def read_ssv2(root: str | Path, videos: str | None = None) -> VideoList:
     """
     root = Path(root)
     prefix = "something-something-v2-"
-    labels_file = find_below(root, [f"{prefix}labels.json", f"labels/{prefix}labels.json", "labels/labels.json"], "list of labels")
+    names = [f"{prefix}labels.json", f"labels/{prefix}labels.json", "labels/labels.json"]
+    labels_file = find_below(root, names, "list of labels")
     stem = prefix if labels_file.name.startswith(prefix) else ""
     labels = _v2_labels(labels_file)
     places = [videos] if videos is not None else ["20bn-something-something-v2", "videos", "."]
@@ -56,14 +56,14 @@ def read_ssv2(root: str | Path, videos: str | None = None) -> VideoList:
             suffix = suffix or (".mp4" if (folder / f"{identity}.mp4").is_file() else ".webm")
             entries.append(VideoEntry(folder / f"{identity}{suffix}", label, split, identity, rate=RATE))
     if not entries:
-        raise InputError(f"{labels_file.parent} has no list of videos; expected {stem}train.json there; unpack the labels again")
+        raise InputError(f"{labels_file.parent} has no list of videos; expected {stem}train.json; unpack the labels again")
     return VideoList(tuple(entries), labels)
 
 
 def _v2_labels(file: Path) -> tuple[str, ...]:
     numbers = read_json(file, "the labels with their numbers")
     if not isinstance(numbers, Mapping) or not numbers:
-        raise InputError(f"{file} does not map labels to numbers; expected an object such as {{\"Holding something\": \"29\"}}")
+        raise InputError(f'{file} does not map labels to numbers; expected an object such as {{"Holding something": "29"}}')
     rows = {whole_number(str(number), file, f"the number of '{label}'"): str(label) for label, number in numbers.items()}
     if sorted(rows) != list(range(len(numbers))):
         raise InputError(f"{file} numbers {len(numbers)} labels from {min(rows)} to {max(rows)}; expected 0, 1, 2 and so on")
@@ -105,7 +105,7 @@ def read_ssv1(root: str | Path, videos: str | None = None) -> VideoList:
                 VideoEntry(folder / identity, label or None, split, identity, pictures=_V1_PICTURES, rate=RATE)
             )  # fmt: skip
     if not entries:
-        raise InputError(f"{labels_file.parent} has no list of videos; expected {prefix}train.csv there; unpack the labels again")
+        raise InputError(f"{labels_file.parent} has no list of videos; expected {prefix}train.csv; unpack the labels again")
     return VideoList(tuple(entries), labels)
 
 
