@@ -14,7 +14,8 @@ from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.errors import InputError
 from palmist.metrics.classification import mean_class_accuracy, top_k_accuracy
 from palmist.splits import named_split
-from palmist.video_sets import VIDEO_SETS, VideoDataset
+from palmist.video_sets import VIDEO_SETS
+from palmist.video_sets.dataset import VideoDataset
 from palmist.video_tasks import VideoSetConfig, load_video_network, read_videos
 
 __all__ = ["VideoRecognition", "evaluate_video_checkpoint", "recognise_videos"]

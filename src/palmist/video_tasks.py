@@ -23,17 +23,16 @@ from palmist.tasks import preset_settings
 from palmist.video_sets import (
     VIDEO_SETS,
     AugmentationConfig,
-    ClipConfig,
     DirectionsConfig,
     DirectionVideos,
     MixConfig,
     RenderedConfig,
     StoredVideos,
-    VideoDataset,
     Videos,
     rendered_videos,
     video_set,
 )
+from palmist.video_sets.dataset import ClipConfig, VideoDataset
 
 __all__ = ["VideoDataConfig", "VideoSetConfig", "VideoTask", "load_video_network", "read_videos", "video_dataset"]
 

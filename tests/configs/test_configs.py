@@ -47,8 +47,9 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def small_videos(data: dict[str, Any], videos: dict[str, str]) -> dict[str, Any]:
-    """A few tiny clips in the place of real ones, without weights to begin from."""
-    changes: dict[str, Any] = {"data.clip": {**data["clip"], "frames": 2, "size": 32}, "data.weights": None, "data.workers": 0}
+    """A few tiny clips in the place of real ones, a few blocks, without weights to begin from."""
+    changes: dict[str, Any] = {"data.clip.frames": 2, "data.clip.size": 32, "data.weights": None, "data.workers": 0}
+    changes["model.depths"] = [1, 1, 2, 2]  # widths and all else as they are
     for part in ("sets", "validation"):
         for name in data.get(part, {}):
             changes[f"data.{part}.{name}.limit"] = 4

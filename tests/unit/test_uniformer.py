@@ -65,12 +65,23 @@ def test_motion_adds_what_the_formula_says(preset: str, extra: int) -> None:
 
 #: Some parameters of the public UniFormer-S of Kinetics-400, by the names and shapes of its file.
 PUBLIC = {
-    "patch_embed1.proj.weight": (64, 3, 3, 4, 4), "patch_embed1.norm.weight": (64,), "patch_embed4.proj.weight": (512, 320, 1, 2, 2),
-    "blocks1.0.pos_embed.weight": (64, 1, 3, 3, 3), "blocks1.2.norm1.running_mean": (64,), "blocks1.0.conv1.weight": (64, 64, 1, 1, 1),
-    "blocks2.3.attn.weight": (128, 1, 5, 5, 5), "blocks2.0.mlp.fc1.weight": (512, 128, 1, 1, 1), "blocks3.7.attn.qkv.weight": (960, 320),
-    "blocks3.0.attn.qkv.bias": (960,), "blocks3.0.attn.proj.weight": (320, 320), "blocks4.2.mlp.fc2.weight": (512, 2048),
-    "blocks4.2.norm2.bias": (512,), "norm.running_var": (512,), "norm.weight": (512,), "head.weight": (400, 512),
-}  # fmt: skip
+    "patch_embed1.proj.weight": (64, 3, 3, 4, 4),
+    "patch_embed1.norm.weight": (64,),
+    "patch_embed4.proj.weight": (512, 320, 1, 2, 2),
+    "blocks1.0.pos_embed.weight": (64, 1, 3, 3, 3),
+    "blocks1.2.norm1.running_mean": (64,),
+    "blocks1.0.conv1.weight": (64, 64, 1, 1, 1),
+    "blocks2.3.attn.weight": (128, 1, 5, 5, 5),
+    "blocks2.0.mlp.fc1.weight": (512, 128, 1, 1, 1),
+    "blocks3.7.attn.qkv.weight": (960, 320),
+    "blocks3.0.attn.qkv.bias": (960,),
+    "blocks3.0.attn.proj.weight": (320, 320),
+    "blocks4.2.mlp.fc2.weight": (512, 2048),
+    "blocks4.2.norm2.bias": (512,),
+    "norm.running_var": (512,),
+    "norm.weight": (512,),
+    "head.weight": (400, 512),
+}
 
 
 @pytest.mark.parametrize("model", ["uniformer", "emim"])

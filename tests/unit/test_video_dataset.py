@@ -15,15 +15,13 @@ from palmist.train.sampling import Sampler
 from palmist.video_sets import (
     VIDEO_SETS,
     AugmentationConfig,
-    ClipConfig,
     DirectionsConfig,
     DirectionVideos,
     MemoryVideos,
     MixConfig,
     StoredVideos,
-    VideoDataset,
 )
-from palmist.video_sets.dataset import mirrored_labels
+from palmist.video_sets.dataset import ClipConfig, VideoDataset, mirrored_labels
 from tiny_video import write_tiny
 
 SIDES = ("hold", "push left to right", "push right to left")

@@ -1,7 +1,9 @@
 """Labelled videos: one reader for each data set, and the clips that networks are trained and tested on.
 
 >>> listed = VIDEO_SETS["ssv2"].read("something-something-v2").of_split("train")
->>> dataset = VideoDataset(StoredVideos(listed.entries, listed.labels), ClipConfig())
+>>> videos = StoredVideos(listed.entries, listed.labels)
+
+`palmist.video_sets.dataset` makes batches of clips of them; it alone needs torch.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ from pathlib import Path
 from palmist.errors import InputError
 from palmist.video_sets.augmentation import AugmentationConfig, Augmented
 from palmist.video_sets.class_folders import read_class_folders
-from palmist.video_sets.dataset import ClipConfig, VideoDataset
 from palmist.video_sets.directions import DirectionsConfig, DirectionVideos
 from palmist.video_sets.diving48 import read_diving48
 from palmist.video_sets.examples import (
@@ -33,14 +34,12 @@ __all__ = [
     "VIDEO_SETS",
     "AugmentationConfig",
     "Augmented",
-    "ClipConfig",
     "DirectionVideos",
     "DirectionsConfig",
     "MemoryVideos",
     "MixConfig",
     "RenderedConfig",
     "StoredVideos",
-    "VideoDataset",
     "VideoEntry",
     "VideoList",
     "VideoSet",
