@@ -110,7 +110,8 @@ def evaluate_video_checkpoint(
         videos.labels = network.config.labels
     result = recognise_videos(network, VideoDataset(videos, clip), clips, crops)
     shown = "CHECKPOINT" if Path(checkpoint).is_absolute() else str(checkpoint)
-    command = f"palmist evaluate {shown} --data {name} --split {split} --clips {clips} --crops {crops}"
+    source = f"{name}:FOLDER" if ":" in data else data
+    command = f"palmist evaluate {shown} --data {source} --split {split} --clips {clips} --crops {crops}"
     labels = len(network.config.labels)
     measured = {
         "accuracy": top_k_accuracy(result.probabilities, result.truth),

@@ -164,7 +164,7 @@ class VideoTask:
         card = ""
         if self._train is not None:
             facts["videos_skipped"] = len(self._train.faults)
-            card = f"Videos: {self._train.report()}."
+            card = f"Training data: {self._train.report(with_reason=False)}."
         return Checkpoint(dict(model.state_dict()), facts, {}, card)
 
 

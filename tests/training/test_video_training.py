@@ -105,7 +105,7 @@ def test_videos_on_disk_are_trained_on_and_damaged_ones_left_out_of_the_test(tmp
         "class_folders/all/uniformer/accuracy", "class_folders/all/uniformer/class_mean_accuracy",
     ]  # fmt: skip
     assert records[0].n == 3
-    assert records[0].command.endswith("--data class_folders --split all --clips 2 --crops 3")
+    assert records[0].command.endswith("--data class_folders:FOLDER --split all --clips 2 --crops 3")
     (root / "stir" / "b.mp4").write_bytes(b"damaged")
     assert evaluate_checkpoint(run / "last", f"class_folders:{root}")[0].n == 2
 

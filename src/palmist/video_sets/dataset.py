@@ -226,11 +226,11 @@ class VideoDataset:
             warnings.warn(f"a video is skipped: {error}; more of them are only counted", stacklevel=3)
         self.faults.setdefault(name, str(error))
 
-    def report(self) -> str:
-        """What could not be read so far, in one line."""
+    def report(self, with_reason: bool = True) -> str:
+        """What could not be read so far, in one line; with_reason: also why, for the first one, which names its path."""
         skipped, replaced = len(self.faults), self.videos.replaced
         text = f"{len(self.videos)} videos, {skipped} skipped because they cannot be decoded"
-        if skipped:
+        if skipped and with_reason:
             text += f" (the first: {next(iter(self.faults.values()))})"
         if replaced:
             text += f", {sum(replaced.values())} damaged frames of {len(replaced)} videos filled from the frame before"
