@@ -46,6 +46,7 @@ from palmist.windows import to_pose_sequence
 __all__ = ["evaluate_checkpoint"]
 
 Model = GHTT | Rival | FlattenedVAE | PoseGPT | BHaRNet
+VIDEO_KINDS = ("emim", "uniformer")
 LONG_STRIDE = 16  # frames between the windows of long futures, as in the paper
 
 
@@ -65,7 +66,7 @@ def _load(checkpoint: str | Path) -> tuple[str, Model]:
         return kind, load_ghtt(path)
     raise InputError(
         f"{checkpoint} holds a model of kind '{kind}', which has nothing to evaluate by itself; expected ghtt, htt, "
-        "recognition_only, flattened, posegpt, bharnet or image_estimator"
+        "recognition_only, flattened, posegpt, bharnet, image_estimator, emim or uniformer"
     )
 
 
@@ -89,7 +90,11 @@ def _test_part(name: str, recordings: list[Recording], split: str) -> list[Recor
 
 
 def evaluate_checkpoint(
-    checkpoint: str | Path, data: str, split: str = "all", features: str | Path | None = None
+    checkpoint: str | Path,
+    data: str,
+    split: str = "all",
+    features: str | Path | None = None,
+    views: tuple[int, int] = (1, 1),
 ) -> list[BenchmarkRecord]:
     """Refinement, recognition and prediction of a checkpoint on the test part of a split.
 
@@ -102,6 +107,8 @@ def evaluate_checkpoint(
             caller knows whom the model has seen).
         features: the folder of a trained feature network; with it, models that predict are scored on long futures: FID, APD
             and error, 20 samples from windows every 16 frames that have 1 s and 2 s left (the paper's Tables 2 to 4).
+        views: clips and crops of each video, for networks that see videos; what `data` may be for those stands in
+            `palmist.evaluate_video`.
 
     Returns:
         Records named data/split/model/metric. Sets without labels that the model knows have no accuracy, sets without a
@@ -114,8 +121,13 @@ def evaluate_checkpoint(
         >>> evaluate_checkpoint("ghtt-small", "asl_words", "cross_signer_a")[0].name
         'asl_words/cross_signer_a/ghtt/accuracy'
     """
-    if load_checkpoint(checkpoint_path(checkpoint)).config.get("model") == "image_estimator":
+    kind = load_checkpoint(checkpoint_path(checkpoint)).config.get("model")
+    if kind == "image_estimator":
         return _evaluate_images(checkpoint, data, split)
+    if kind in VIDEO_KINDS:
+        from palmist.evaluate_video import evaluate_video_checkpoint
+
+        return evaluate_video_checkpoint(checkpoint_path(checkpoint), data, split, *views)
     kind, model = _load(checkpoint)
     name, chosen = _chosen(data, split)
     command = _command(checkpoint, name, split)

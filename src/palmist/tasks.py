@@ -431,6 +431,12 @@ def _image_task(name: str) -> Any:
     return getattr(image_task, name)()
 
 
+def _video_task(kind: str) -> Any:
+    from palmist.video_tasks import VideoTask
+
+    return VideoTask(kind)
+
+
 TASKS: dict[str, Callable[[], Any]] = {
     "ghtt_p": PoseTask,
     "ghtt_refine": RefineTask,
@@ -445,6 +451,8 @@ TASKS: dict[str, Callable[[], Any]] = {
     "posegpt": partial(_generative_task, "PoseGPTTask"),
     "image_estimator": partial(_image_task, "ImageTask"),
     "clip_object": partial(_image_task, "ClipObjectTask"),
+    "emim": partial(_video_task, "emim"),
+    "uniformer": partial(_video_task, "uniformer"),
 }
 
 __all__ += ["GHTT", "labelled_parts", "load_p_block", "load_recordings"]
