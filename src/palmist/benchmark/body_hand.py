@@ -99,6 +99,16 @@ def _of(seed: int, split: str, number: int, model: str, damage: str) -> dict[str
     return measured(f"s{seed}_{split}_{model}_{damage}", [_folder(seed, split, model)], [__file__], measure)
 
 
+def _seeds(split: str, *models: str) -> tuple[int, ...]:
+    """The seeds with which all of these models are trained."""
+    runs = {seed: [plan.ROOT / f"s{seed}_{split}_{model}" / "finished" for model in models] for seed in plan.TABLE_SEEDS}
+    return tuple(seed for seed, files in runs.items() if all(file.is_file() for file in files))
+
+
+def _parts(model: str) -> tuple[str, ...]:
+    return _PARTS if model == "score_sum" else (model,)
+
+
 def _hits(found: dict[str, np.ndarray]) -> np.ndarray:
     return (found["fused"].argmax(1) == found["truth"]).astype(float)
 
@@ -118,10 +128,13 @@ def _size(model: BHaRNet) -> tuple[int, int]:
 
 
 def _accuracy_records(split: str, name: str, number: int, model: str) -> list[BenchmarkRecord]:
+    seeds = _seeds(split, *_parts(model))
+    if not seeds:
+        return []
     sessions = np.array([str(recording.session) for recording, _ in _test_items(number)])
-    found = [_of(seed, split, number, model, "clean") for seed in plan.TABLE_SEEDS]
+    found = [_of(seed, split, number, model, "clean") for seed in seeds]
     hits, truth = np.stack([_hits(one) for one in found]), found[0]["truth"]
-    prefix, seeds = f"asl_words/{name}/{model}", plan.TABLE_SEEDS
+    prefix = f"asl_words/{name}/{model}"
     whole = over_seeds(hits, sessions)
     per_seed = [_class_mean(row[None], truth) for row in hits]
     classes = Metric(_class_mean(hits, truth), whole.n, (min(per_seed), max(per_seed)))
@@ -132,8 +145,10 @@ def _accuracy_records(split: str, name: str, number: int, model: str) -> list[Be
 
 
 def _size_records(model: str) -> list[BenchmarkRecord]:
-    parts = _PARTS if model == "score_sum" else (model,)
-    sizes = [_size(load_bharnet(_folder(plan.TABLE_SEEDS[0], "a", part))) for part in parts]
+    parts = _parts(model)
+    if not (seeds := _seeds("a", *parts)):
+        return []
+    sizes = [_size(load_bharnet(_folder(seeds[0], "a", part))) for part in parts]
     columns = zip(("parameters", "multiply_adds"), ("weights", "multiply-adds"), zip(*sizes, strict=True), strict=True)
     return [
         make_record(f"asl_words/cross_signer_a/{model}/{metric}", float(sum(values)), unit, 1, COMMAND)
@@ -148,16 +163,21 @@ def _robustness_records(models: Sequence[str]) -> list[BenchmarkRecord]:
     sessions = np.array([str(recording.session) for recording, _ in _test_items(1)])
     for damage in track(DAMAGE[1:], "damaged recordings"):
         for model in models:
-            hits = np.stack([_hits(_of(seed, "a", 1, model, damage)) for seed in plan.TABLE_SEEDS])
-            found = over_seeds(hits, sessions)
+            if not (seeds := _seeds("a", *_parts(model))):
+                continue
+            found = over_seeds(np.stack([_hits(_of(seed, "a", 1, model, damage)) for seed in seeds]), sessions)
             name = f"asl_words/cross_signer_a/{model}/accuracy_{damage}"
-            records.append(make_record(name, found.value, "share", found.n, COMMAND, found.interval, seeds=plan.TABLE_SEEDS))
+            records.append(make_record(name, found.value, "share", found.n, COMMAND, found.interval, seeds=seeds))
     return records
 
 
-def body_hand() -> list[BenchmarkRecord]:
-    """Accuracy of every model on both splits, sizes, and accuracy on damaged recordings; see the head of this file."""
-    plan.train_missing({job.name for job in plan.body_hand_jobs()})
+def body_hand(train: bool = True) -> list[BenchmarkRecord]:
+    """Accuracy of every model on both splits, sizes, and accuracy on damaged recordings; see the head of this file.
+
+    train: first train what is not there yet; else models and seeds without a finished training are left out.
+    """
+    if train:
+        plan.train_missing({job.name for job in plan.body_hand_jobs()})
     records = []
     for split, name, number in _SPLITS:
         models = plan.BODY_HAND if split == "a" else plan.BODY_HAND_BOTH
