@@ -139,6 +139,36 @@ VIDEO = (
         )
     ),
 )
+_DRAWN = (("words of S2", "rendered_asl_words/cross_signer_a"), ("takes", "rendered_leap_recordings/leave_takes_out"))
+ESTIMATOR = (
+    *(
+        row
+        for text, name in _DRAWN
+        for metric, what in (
+            ("pixel_error", "joints, of 480 x 270"),
+            ("depth_error", "depth"),
+            ("mpjpe_ra", "MPJPE-RA"),
+            ("mpjpe_pa", "MPJPE-PA"),
+            ("presence_accuracy", "which hands are there"),
+            ("object_accuracy", "thing in the hand, by frame"),
+        )
+        for row in (
+            (f"drawn {text}: {what}", f"{name}/image_estimator/{metric}", "below the mean pose" if "_error" in metric else ""),
+            ("— training frames' mean pose, place and thing", f"{name}/mean_pose/{metric}", ""),
+        )
+    ),
+    *(
+        row
+        for text, name in _DRAWN
+        for row in (
+            (f"drawn {text}: thing of 16 frames, E^PO", f"{name}/clip_object/object_accuracy", ""),
+            ("— most named in the frames by E^I", f"{name}/image_estimator/object_accuracy_of_clips", ""),
+        )
+    ),
+    ("real clip of a right hand: right hand found", "videos/hand_video/image_estimator/found_right", ""),
+    ("real clip of a right hand: left hand found", "videos/hand_video/image_estimator/found_left", "0"),
+    ("real clip: joints away from MediaPipe's", "videos/hand_video/image_estimator/distance_to_mediapipe", ""),
+)
 SPEED = (
     ("20 futures × 64 frames, preset paper", "speed/paper/futures_20x64/cpu_seconds", "≤ 0.85 s"),
     ("the same, int8", "speed/paper/futures_20x64_int8/cpu_seconds", "≤ 0.45 s"),
@@ -195,6 +225,7 @@ TABLES = (
     ("Prediction, about half a second ahead (mean joint error)", PREDICTION),
     ("Futures beyond 2 s on reach_to_grasp (f = 5)", FUTURES),
     ("Video: points on rendered clips with known truth, hands in real clips", VIDEO),
+    ("Image estimator (preset small): drawn frames of people and takes it never saw, and one real clip", ESTIMATOR),
     ("Speed (CPU time of one thread)", SPEED),
 )
 

@@ -84,6 +84,13 @@ def read(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the futures.")] = 0,
     factor: Annotated[float, typer.Option(min=0, help="How far the futures may stray (sampling factor).")] = 5.0,
+    hands: Annotated[
+        str,
+        typer.Option(
+            metavar="WHO",
+            help="Video: who finds hands: mediapipe, estimator (or the folder of its checkpoint), a file of detections (.npz).",
+        ),
+    ] = "mediapipe",
     hand_model: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Video: your own .task model, else that of palmist fetch hands."),
@@ -105,11 +112,11 @@ def read(
         "futures": futures, "horizon": horizon, "observe_until": observe_until, "seed": seed, "factor": factor,
         "labels": labels,
     }  # fmt: skip
-    hands = HandOptions(hand_model, mirrored)
+    finder = HandOptions(hand_model, mirrored, hands)
     if source.startswith("webcam:") or (live and is_video(source)):
-        run_read_live(source, model, options, hands, LiveOptions(seconds, port), out, json_file)
+        run_read_live(source, model, options, finder, LiveOptions(seconds, port), out, json_file)
     elif is_video(source):
-        run_read_video(source, model, options, hands, out, json_file)
+        run_read_video(source, model, options, finder, out, json_file)
     else:
         run_read(source, model, options, out, json_file)
 
@@ -272,6 +279,7 @@ def render(
     framing: Annotated[str, typer.Option(help="scene: the recorded image; hands: zoom on the hands.")] = "scene",
     appearance: Annotated[str, typer.Option(help="Draw a person's looks per recording or per subject.")] = "recording",
     tracks: Annotated[int, typer.Option(help="How many points of the first frame to follow.")] = 900,
+    held: Annotated[str | None, typer.Option(metavar="THING", help="A ball, bottle, box or book in a hand.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes to draw with.")] = 1,
     json_file: JsonFile = None,
 ) -> None:
@@ -279,7 +287,7 @@ def render(
     from palmist.render import RenderSettings, render_folder
     from palmist.render.folder import choose, source_recordings
 
-    settings = RenderSettings(size, rate, background, camera_motion, framing, appearance, tracks=tracks)
+    settings = RenderSettings(size, rate, background, camera_motion, framing, appearance, tracks=tracks, held=held)
     chosen = choose(source_recordings(source), None if subjects is None else subjects.split(","), limit)
     with progress("drawing", len(chosen)) as advance:
         index = render_folder(chosen, out, settings, seed, jobs, source, advance)
@@ -318,7 +326,13 @@ def train(
 @guarded
 def evaluate(
     checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A model's name or the folder of a checkpoint.")],
-    data: Annotated[str, typer.Option(metavar="STORE", help="A store, or the name of an open data set.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="STORE",
+            help="A store, or the name of an open data set; for video networks directions, rendered_asl_words, or ssv2:FOLDER.",
+        ),
+    ],
     split: Annotated[str, typer.Option(metavar="NAME", help="For example cross_signer_a, test, or all.")] = "all",
     features: Annotated[
         str | None, typer.Option(metavar="CHECKPOINT", help="A trained feature network: also FID and APD of long futures.")
@@ -327,13 +341,15 @@ def evaluate(
         list[str] | None,
         typer.Option("--with", metavar="CHECKPOINT", help="BHaRNet's other streams, added up 2:2:1:1; may be repeated."),
     ] = None,
+    clips: Annotated[int, typer.Option(metavar="N", help="Video networks: clips of each video.")] = 1,
+    crops: Annotated[int, typer.Option(metavar="N", help="Video networks: crops of each clip.")] = 1,
     json_file: JsonFile = None,
 ) -> None:
     """Measure a checkpoint: every metric that the model and the data allow."""
     from palmist.evaluate_checkpoint import evaluate_checkpoint
 
     with busy(f"evaluating {checkpoint} on {data}"):
-        records = evaluate_checkpoint(checkpoint, data, split, features, others or ())
+        records = evaluate_checkpoint(checkpoint, data, split, features, (clips, crops), others or ())
     console(json_file).print(records_table(records))
     write_json(json_file, [record.to_json() for record in records])
 
@@ -408,6 +424,17 @@ def datasets(json_file: JsonFile = None) -> None:
             {
                 "name": entry.name, "description": entry.description, "licence": entry.licence, "url": entry.url,
                 "credit": entry.credit, "carried": carried, "gated": entry.gated,
+            }
+        )  # fmt: skip
+    from palmist.video_sets import VIDEO_SETS
+
+    for videos in VIDEO_SETS.values():
+        where = f"\nfetch it from\n{videos.url}" if videos.url else ""
+        shown.add_row(f"[bold]{videos.name}[/]\n{videos.licence}", f"{videos.description}; for palmist train{where}")
+        listing.append(
+            {
+                "name": videos.name, "description": videos.description, "licence": videos.licence, "url": videos.url,
+                "credit": "", "carried": False, "gated": bool(videos.url),
             }
         )  # fmt: skip
     console(json_file).print(shown)

@@ -16,7 +16,9 @@ from palmist.errors import InputError
 
 if TYPE_CHECKING:
     from palmist.live import LiveStep
+    from palmist.perception.hand_detections_file import ReplayedHands
     from palmist.perception.hands import MediaPipeHands
+    from palmist.perception.image_estimator import EstimatorHands
 
 _LARGEST_IN_PAGE = 24_000_000  # bytes of an overlay that still becomes part of the page
 _STREAM_OPTIONS = ("futures", "labels", "seed", "factor")
@@ -32,16 +34,33 @@ class LiveOptions:
 
 @dataclass(frozen=True)
 class HandOptions:
-    """How hands are found in a video. model: a .task file, None for the fetched one. mirrored: a selfie's image."""
+    """How hands are found in a video.
+
+    model: a .task file of MediaPipe, None for the fetched one. mirrored: a selfie's image. who: "mediapipe", "estimator"
+    (the one that the package carries), the folder of an estimator's checkpoint, or a file of detections (.npz).
+    """
 
     model: Path | None = None
     mirrored: bool = False
+    who: str = "mediapipe"
 
-    def open(self) -> MediaPipeHands:
+    def open(self) -> MediaPipeHands | EstimatorHands | ReplayedHands:
         """The tracker, to be closed after use."""
-        from palmist.perception.hands import MediaPipeHands
+        if self.who == "mediapipe":
+            from palmist.perception.hands import MediaPipeHands
 
-        return MediaPipeHands(self.model, mirrored=self.mirrored)
+            return MediaPipeHands(self.model, mirrored=self.mirrored)
+        if self.model is not None:
+            raise InputError(f"--hand-model {self.model} is for MediaPipe, and --hands is {self.who}; leave one of them out")
+        if self.who.endswith(".npz"):
+            from palmist.perception.hand_detections_file import ReplayedHands
+
+            if self.mirrored:
+                raise InputError(f"--mirrored turns the image, and {self.who} was made before; leave --mirrored out")
+            return ReplayedHands(self.who)
+        from palmist.perception.image_estimator import DEFAULT_ESTIMATOR, EstimatorHands
+
+        return EstimatorHands(DEFAULT_ESTIMATOR if self.who == "estimator" else self.who, mirrored=self.mirrored)
 
 
 def run_read_video(
@@ -98,6 +117,8 @@ def run_read_live(
     from palmist.reader import load
     from palmist.view.live_page import LivePage
 
+    if hands.who.endswith(".npz"):
+        raise InputError(f"{hands.who} holds detections of a file's own frames, and live reading drops some; leave --live out")
     reader = load(model)
     use_one_thread()
     chosen = {name: value for name, value in own_labels(options, reader).items() if name in _STREAM_OPTIONS}

@@ -47,6 +47,7 @@ from palmist.windows import to_pose_sequence
 __all__ = ["evaluate_checkpoint"]
 
 Model = GHTT | Rival | FlattenedVAE | PoseGPT | BHaRNet
+VIDEO_KINDS = ("emim", "uniformer")
 LONG_STRIDE = 16  # frames between the windows of long futures, as in the paper
 
 
@@ -69,7 +70,7 @@ def _load(checkpoint: str | Path) -> tuple[str, Model]:
         return kind, load_ghtt(path)
     raise InputError(
         f"{checkpoint} holds a model of kind '{kind}', which has nothing to evaluate by itself; expected ghtt, htt, "
-        "recognition_only, flattened, posegpt, bharnet or bharnet_clips"
+        "recognition_only, flattened, posegpt, bharnet, bharnet_clips, image_estimator, emim or uniformer"
     )
 
 
@@ -97,17 +98,22 @@ def evaluate_checkpoint(
     data: str,
     split: str = "all",
     features: str | Path | None = None,
+    views: tuple[int, int] = (1, 1),
     others: Sequence[str | Path] = (),
 ) -> list[BenchmarkRecord]:
     """Refinement, recognition and prediction of a checkpoint on the test part of a split.
 
+    An image estimator is measured on frames that are drawn of the recordings (records rendered_data/split/model/metric).
+
     Args:
-        checkpoint: the folder of a checkpoint (G-HTT or a rival), or a model's name.
+        checkpoint: the folder of a checkpoint (G-HTT, a rival or an image estimator), or a model's name.
         data: an open set's name, or the folder of a store.
         split: a name in `palmist.splits.SPLITS`, or one of the set's official splits ("test"); "all": every recording (the
             caller knows whom the model has seen).
         features: the folder of a trained feature network; with it, models that predict are scored on long futures: FID, APD
             and error, 20 samples from windows every 16 frames that have 1 s and 2 s left (the paper's Tables 2 to 4).
+        views: clips and crops of each video, for networks that see videos; what `data` may be for those stands in
+            `palmist.evaluate_video`.
         others: of a BHaRNet trained on skeleton clips, checkpoints of its other streams (`palmist.clip_evaluation`).
 
     Returns:
@@ -121,16 +127,20 @@ def evaluate_checkpoint(
         >>> evaluate_checkpoint("ghtt-small", "asl_words", "cross_signer_a")[0].name
         'asl_words/cross_signer_a/ghtt/accuracy'
     """
-    if _kind(checkpoint) == "bharnet_clips":
+    kind = _kind(checkpoint)
+    if kind == "bharnet_clips":
         return _clip_records(checkpoint, data, split, others)
-    kind, model = _load(checkpoint)
     if others:
         raise InputError(f"{checkpoint} is of kind '{kind}'; --with adds up the streams of bharnet_clips alone; leave it out")
-    name, recordings = _recordings(data)
-    chosen = _test_part(name, recordings, split)
-    if not chosen:
-        raise InputError(f"{data} holds no recording of the test people of split '{split}'; expected at least one")
-    command = f"palmist evaluate {_shown(checkpoint)} --data {name} --split {split}"
+    if kind == "image_estimator":
+        return _evaluate_images(checkpoint, data, split)
+    if kind in VIDEO_KINDS:
+        from palmist.evaluate_video import evaluate_video_checkpoint
+
+        return evaluate_video_checkpoint(checkpoint_path(checkpoint), data, split, *views)
+    kind, model = _load(checkpoint)
+    name, chosen = _chosen(data, split)
+    command = _command(checkpoint, name, split)
     measured = [(kind, *row) for row in _recognition(model, chosen)]
     if isinstance(model, GHTT):
         measured += [(kind, *row) for row in (*_refinement(model, chosen), *_prediction(model, name, chosen))]
@@ -155,11 +165,37 @@ def _shown(path: str | Path, instead: str = "CHECKPOINT") -> str:
 
 def _clip_records(checkpoint: str | Path, data: str, split: str, others: Sequence[str | Path]) -> list[BenchmarkRecord]:
     name, rows = clip_scores(checkpoint, data, split, others)
-    command = f"palmist evaluate {_shown(checkpoint)} --data {name} --split {split}"
-    command += "".join(f" --with {_shown(other)}" for other in others)
+    command = _command(checkpoint, name, split) + "".join(f" --with {_shown(other)}" for other in others)
     return [
         make_record(f"{name.lower()}/{split}/{model_name}/{metric}", value.value, "share", value.n, command, value.interval)
         for model_name, metric, value in rows
+    ]
+
+
+def _chosen(data: str, split: str) -> tuple[str, list[Recording]]:
+    """The data set's name and the recordings of the split's test people."""
+    name, recordings = _recordings(data)
+    chosen = _test_part(name, recordings, split)
+    if not chosen:
+        raise InputError(f"{data} holds no recording of the test people of split '{split}'; expected at least one")
+    return name, chosen
+
+
+def _command(checkpoint: str | Path, name: str, split: str) -> str:
+    return f"palmist evaluate {_shown(checkpoint)} --data {name} --split {split}"
+
+
+def _evaluate_images(checkpoint: str | Path, data: str, split: str) -> list[BenchmarkRecord]:
+    """E^I, and E^PO if there is one, on drawn frames."""
+    from palmist.image_evaluate import score_estimator
+    from palmist.perception.image_estimator import load_estimator
+
+    model, detector = load_estimator(checkpoint)
+    name, chosen = _chosen(data, split)
+    command = _command(checkpoint, name, split)
+    return [
+        make_record(f"rendered_{name.lower()}/{split}/{who}/{metric}", value.value, unit, value.n, command, value.interval)
+        for who, metric, value, unit in score_estimator(model, detector, chosen)
     ]
 
 

@@ -1,7 +1,7 @@
 """The checkpoints that Palmist knows by name, and where they lie.
 
 >>> [model.name for model in models()]
-['ghtt-small', 'bharnet-words']
+['ghtt-small', 'bharnet-words', 'estimator-small']
 """
 
 from __future__ import annotations
@@ -59,6 +59,11 @@ _KNOWN: dict[str, tuple[str, str, str]] = {
     "bharnet-words": (
         "BHaRNet, preset small: body and hand experts that recognise 16 signs; poses and futures are ghtt-small's",
         "Apache-2.0; trained on recordings under MIT",
+        "part of the package",
+    ),
+    "estimator-small": (
+        "G-HTT's image estimator, preset small: finds hands in images (palmist read --hands estimator); trained on drawn hands",
+        "Apache-2.0; trained on recordings under MIT and Apache-2.0",
         "part of the package",
     ),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from palmist.recording import Recording
 from palmist.tasks import LabelledDataConfig, LabelledTask, preset_settings
 from palmist.windows import to_pose_sequence
 
-__all__ = ["SkeletonDataset", "SkeletonTask", "load_bharnet", "recognise_skeletons", "skeleton_batch"]
+__all__ = ["SkeletonDataset", "SkeletonTask", "load_bharnet", "recognise_batches", "recognise_skeletons", "skeleton_batch"]
 
 
 @dataclass(frozen=True)
@@ -115,19 +115,25 @@ def recognise_skeletons(
         probabilities (N, L) of the fusion ("fused") and of every head by its name, and the true index (N,). Labels that the
         model does not know have probability 0.
     """
+    parts = [[recording for recording, _ in items[first : first + batch_size]] for first in range(0, len(items), batch_size)]
+    found = recognise_batches(model, (skeleton_batch(part, model.config) for part in parts), labels)
+    return found, torch.tensor([labels.index(label) for _, label in items])
+
+
+@torch.no_grad()
+def recognise_batches(model: BHaRNet, batches: Iterable[dict[str, Tensor]], labels: tuple[str, ...]) -> dict[str, Tensor]:
+    """`recognise_skeletons` of batches that are there already."""
     table = {name: row for row, name in enumerate(model.config.labels)}
     learnt = [i for i, name in enumerate(labels) if name in table]
     rows = torch.tensor([table[labels[i]] for i in learnt])
     candidates = torch.zeros(len(table), dtype=torch.bool)
     candidates[rows] = True
     found: dict[str, list[Tensor]] = {}
-    for first in range(0, len(items), batch_size):
-        part = [recording for recording, _ in items[first : first + batch_size]]
-        scores = model(**skeleton_batch(part, model.config))
+    for batch in batches:
+        scores = model(**batch)
         opinions = {"fused": fuse(scores, model.config.fusion, candidates), **scores.logits}
         for name, values in opinions.items():
-            share = torch.zeros(len(part), len(labels))
+            share = torch.zeros(len(values), len(labels))
             share[:, learnt] = values.masked_fill(~candidates, float("-inf")).softmax(-1)[:, rows]
             found.setdefault(name, []).append(share)
-    truth = torch.tensor([labels.index(label) for _, label in items])
-    return {name: torch.cat(parts) for name, parts in found.items()}, truth
+    return {name: torch.cat(parts) for name, parts in found.items()}

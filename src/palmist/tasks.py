@@ -419,10 +419,28 @@ def _clip_task() -> Any:
     return ClipTask()
 
 
+def _rgb_task() -> Any:
+    from palmist.rgb_task import RGBTask
+
+    return RGBTask()
+
+
 def _generative_task(name: str) -> Any:
     from palmist import generative_tasks
 
     return getattr(generative_tasks, name)()
+
+
+def _image_task(name: str) -> Any:
+    from palmist import image_task
+
+    return getattr(image_task, name)()
+
+
+def _video_task(kind: str) -> Any:
+    from palmist.video_tasks import VideoTask
+
+    return VideoTask(kind)
 
 
 TASKS: dict[str, Callable[[], Any]] = {
@@ -434,9 +452,14 @@ TASKS: dict[str, Callable[[], Any]] = {
     "recognition_only": partial(_rival_task, "recognition_only"),
     "bharnet": _skeleton_task,
     "bharnet_clips": _clip_task,
+    "rgb_guided": _rgb_task,
     "flattened": partial(_generative_task, "FlattenedTask"),
     "posegpt_codec": partial(_generative_task, "CodecTask"),
     "posegpt": partial(_generative_task, "PoseGPTTask"),
+    "image_estimator": partial(_image_task, "ImageTask"),
+    "clip_object": partial(_image_task, "ClipObjectTask"),
+    "emim": partial(_video_task, "emim"),
+    "uniformer": partial(_video_task, "uniformer"),
 }
 
 __all__ += ["GHTT", "labelled_parts", "load_p_block", "load_recordings"]

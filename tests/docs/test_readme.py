@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 from palmist.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,6 +50,13 @@ def test_the_page_of_ghtts_tables_is_made_from_the_records() -> None:
 def test_the_card_shows_the_records() -> None:
     module = load("ship_checkpoint")
     assert module.results_table() in (module.SHIPPED / "card.md").read_text(encoding="utf-8")
+
+
+def test_the_estimators_card_shows_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    module = load("ship_estimator")
+    assert module.results_table() in (module.SHIPPED / "card.md").read_text(encoding="utf-8")
+    assert len(module.results_table().splitlines()) > 12
 
 
 def test_commands_and_links_of_the_readme_exist() -> None:

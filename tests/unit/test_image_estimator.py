@@ -85,6 +85,14 @@ def test_weights_are_loaded_from_a_file_and_bad_files_are_named(tmp_path: Path) 
             load_backbone(ResNet18(), tmp_path / name)
 
 
+def test_a_narrow_resnet_has_narrow_stages() -> None:
+    network = ResNet18(24)
+    assert network.width == 192
+    assert network.layer3[0].conv1.weight.shape == (96, 48, 3, 3)  # type: ignore[index,union-attr,operator]
+    assert network.maps(torch.zeros(1, 3, 36, 64)).shape == (1, 192, 2, 2)
+    assert network(torch.zeros(1, 3, 36, 64)).shape == (1, 192)
+
+
 def batch() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     codes = torch.randn(4, 2, 21, 3, generator=generator)
@@ -125,8 +133,32 @@ def test_it_learns_four_frames_by_heart() -> None:
 
 
 def test_presets_build() -> None:
-    assert PRESETS["paper"].input_width == 480
-    assert ImageEstimator(PRESETS["small"]).config.input_height == 90
+    paper = PRESETS["paper"]
+    assert (paper.input_width, paper.base_width, paper.cells, paper.object_weight) == (480, 64, 0, 1.0)
+    small = ImageEstimator(PRESETS["small"])
+    assert small.config.input_height == 90
+    assert sum(parameter.numel() for parameter in small.parameters()) < 2.5e6
+    assert small(torch.zeros(2, 3, 90, 160)).codes.shape == (2, 2, 21, 3)
+
+
+def test_cells_tell_where_and_a_mean_does_not() -> None:
+    """A blob that moves by whole strides changes what the hand head sees only where it sees the maps cell by cell."""
+    torch.manual_seed(0)
+    images = torch.zeros(2, 3, 96, 256)
+    images[0, :, 32:64, 64:96] = images[1, :, 32:64, 160:192] = 1.0
+    for cells, moves in ((0, False), (8, True)):
+        config = ImageEstimatorConfig(base_width=4, width=16, cells=cells, input_width=256, input_height=96)
+        model = ImageEstimator(config).eval()
+        model.backbone.maps = lambda x: torch.nn.functional.avg_pool2d(x.repeat(1, 11, 1, 1)[:, :32], 32)  # type: ignore[method-assign]
+        one, other = model(images).codes
+        assert bool((one - other).abs().max() > 1e-3) == moves
+
+
+def test_frozen_statistics_stay_in_training() -> None:
+    model = ImageEstimator(ImageEstimatorConfig(base_width=4, width=16, frozen_statistics=True)).train()
+    assert model.hands.training
+    assert not any(module.training for module in model.backbone.modules())
+    assert all(module.training for module in ImageEstimator(ImageEstimatorConfig(base_width=4, width=16)).train().modules())
 
 
 def test_the_clip_detector_snaps_to_a_name_and_padding_changes_nothing() -> None:

@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from scipy import stats
@@ -22,7 +24,16 @@ from palmist.errors import InputError
 from palmist.readers import open_data
 from palmist.recording import ActionSegment, Recording
 from palmist.recording_file import write_recording
-from palmist.render import RenderSettings, hand_of_code, read_rendered, read_truth, render_clip, render_folder
+from palmist.render import (
+    HELD_THINGS,
+    RenderSettings,
+    hand_of_code,
+    is_held,
+    read_rendered,
+    read_truth,
+    render_clip,
+    render_folder,
+)
 from palmist.render import clip as clip_module
 from palmist.render import folder as folder_module
 from palmist.render.appearance import draw_look
@@ -115,6 +126,48 @@ def test_joints_lie_on_the_drawn_hand(space: str) -> None:
     empty = without.frames[np.arange(12)[:, None], whole[:, 1, 5:, 1], whole[:, 1, 5:, 0]]
     if space == "image":  # the others are framed anew without the second hand
         assert (np.abs(at - empty).sum(-1) > 10).mean() > 0.99
+
+
+@pytest.mark.parametrize("thing", HELD_THINGS)
+def test_a_held_thing_is_drawn_and_named_and_changes_nothing_else(signed: Recording, thing: str) -> None:
+    plain = render_clip(signed, STILL, 1)
+    clip = render_clip(signed, replace(STILL, held=thing), 1)
+    shown = is_held(clip.parts)
+    assert shown.any()
+    assert not is_held(plain.parts).any()
+    assert clip.truth.metadata["held"] == thing
+    assert "held" not in plain.truth.metadata
+    assert "held" not in plain.truth.metadata["settings"]
+    # Beyond the thing and its soft edge (which also shines through between fingers) all is the same, and so is the truth.
+    far = np.stack([cv2.dilate(mask.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0 for mask in shown])
+    assert (clip.frames[far] == plain.frames[far]).all(-1).mean() > 0.998
+    assert np.array_equal(clip.parts[~shown], plain.parts[~shown])
+    assert np.array_equal(clip.truth.joints, plain.truth.joints)
+    assert clip.truth.tracks_visible[0].all()  # points on the thing are followed too
+
+
+def test_points_on_a_held_thing_move_with_the_hand() -> None:
+    recording = tiny_recording(12, joints=smooth_hands(12) * [1, 1, 0] + [0, 0, 0.5], frame="camera")
+    settings = RenderSettings(size=128, background="plain", camera_motion=0.0, tracks=600, held="book")
+    clip = render_clip(recording.replace(valid=np.tile([True, False], (12, 1))), settings, 0)
+    on = is_held(clip.truth.track_parts)
+    assert on.sum() > 20
+    moved = np.linalg.norm(clip.truth.tracks[-1, on] - clip.truth.tracks[0, on], axis=-1)
+    by_hand = float(np.linalg.norm(clip.truth.joints[-1, 0, 9] - clip.truth.joints[0, 0, 9]))
+    assert by_hand > 4
+    assert float(np.median(moved)) == pytest.approx(by_hand, rel=0.5)
+    seen = clip.truth.tracks_visible[:, on]
+    assert seen.mean() > 0.7
+
+
+def test_the_colour_of_a_thing_says_nothing_about_its_name(signed: Recording) -> None:
+    colours = []
+    for thing in HELD_THINGS:
+        clip = render_clip(signed, replace(STILL, held=thing), 5)
+        colours.append(clip.frames[is_held(clip.parts)].mean(0))
+    assert np.ptp(np.array(colours), axis=0).max() < 60  # the same stream, so the same colour under the same light
+    with pytest.raises(InputError, match="spoon"):
+        RenderSettings(held="spoon")
 
 
 def test_a_hand_that_is_not_valid_is_absent(signed: Recording) -> None:

@@ -20,7 +20,10 @@ def test_hand_bones_are_those_of_the_skeleton_and_edges_those_of_mediapipe() -> 
     assert len(hand.edges) == 21
 
 
-@pytest.mark.parametrize(("name", "centre", "bones"), [("kinect25", 20, 24), ("kinect20", 2, 19), ("upper7", 6, 6), ("mediapipe25", 0, 24), ("coco17", 0, 16)])
+@pytest.mark.parametrize(
+    ("name", "centre", "bones"),
+    [("kinect25", 20, 24), ("kinect20", 2, 19), ("upper7", 6, 6), ("mediapipe25", 0, 24), ("coco17", 0, 16)],
+)
 def test_body_graphs_are_trees_with_one_root(name: str, centre: int, bones: int) -> None:
     body = graph(name)
     assert [joint for joint, parent in enumerate(body.parents) if joint == parent] == [centre]

@@ -92,6 +92,9 @@ def jobs() -> Iterator[Job]:
     )
     yield only_words
     yield Job("feature_reach", "configs/ghtt/feature_reach.yaml")
+    yield Job("estimator_i", "configs/ghtt/e_i_small.yaml")
+    settings = {"data.i_checkpoint": str(ROOT / "estimator_i" / "last")}
+    yield Job("estimator_po", "configs/ghtt/e_po_small.yaml", settings, "estimator_i")
 
 
 def table_jobs() -> Iterator[Job]:
@@ -141,10 +144,6 @@ BODY_HAND: dict[str, dict[str, Any]] = {
 BODY_HAND_BOTH = ("bharnet", "unified_graph", "body_only", "hand_only")
 
 
-#: share of synthetic recordings without a sign in the batches of split B.
-B_UNSIGNED = 0.2
-
-
 def body_hand_jobs() -> Iterator[Job]:
     """Trainings behind the section bharnet: s{seed}_{split}_{model} for the splits a (fold 1) and b (fold 2)."""
     for model, changes in BODY_HAND.items():
@@ -153,7 +152,7 @@ def body_hand_jobs() -> Iterator[Job]:
                 continue
             people = {"data.sets.asl_words.subjects": _seen(number)["data.sets.asl_words.subjects"]}
             if split == "b":  # its signer's recordings of "idle" never show a hand
-                people |= {"data.sets.asl_words.unsigned_label": "idle", "data.sets.asl_words.unsigned_share": B_UNSIGNED}
+                people |= {"data.sets.asl_words.unsigned_label": "idle"}
             for seed in TABLE_SEEDS:
                 yield Job(f"s{seed}_{split}_{model}", "configs/bharnet/bharnet_small.yaml", {**people, **changes, "seed": seed})
 

@@ -417,6 +417,13 @@ def video() -> list[BenchmarkRecord]:
     return measure()
 
 
+def estimator() -> list[BenchmarkRecord]:
+    """The image estimator on drawn frames of a signer it never saw, and against MediaPipe's tracks of a real clip."""
+    from palmist.benchmark.estimator_quality import estimator as measure
+
+    return measure()
+
+
 SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "round_trip": round_trip,
     "refinement": refinement,
@@ -429,6 +436,7 @@ SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "bharnet": bharnet,
     "points": points,
     "video": video,
+    "estimator": estimator,
     "one_set": one_set,
     "no_context": no_context,
     "no_noise": no_noise,

@@ -42,7 +42,7 @@ from palmist.models.graph_backbones import GraphTrunk, TrunkConfig
 from palmist.models.layers import Attention, Batch, Parts
 from palmist.models.skeleton_graph import STREAMS, graph, stream
 
-__all__ = ["PRESETS", "BHaRNet", "BHaRNetConfig", "Scores", "ensemble", "fuse"]
+__all__ = ["PRESETS", "BHaRNet", "BHaRNetConfig", "Features", "Insight", "Scores", "ensemble", "fuse"]
 
 FUSIONS = ("logit_sum", "noisy_or")
 _CLAMP = 1e-6  # of probabilities in Noisy-OR
@@ -242,6 +242,14 @@ class Scores(NamedTuple):
     evidence: dict[str, Tensor]
 
 
+class Insight(NamedTuple):
+    """The scores and what they came from: per expert the features of its (interactive) trunk and their pooled vector (B, D)."""
+
+    scores: Scores
+    features: dict[str, Features]
+    pooled: dict[str, Tensor]
+
+
 def fuse(scores: Scores, rule: str, candidates: Tensor | None = None) -> Tensor:
     """All heads' opinion as log scores (B, L): softmax of them gives probabilities.
 
@@ -318,21 +326,25 @@ class BHaRNet(nn.Module):
             body (B, M, T, V, 3), body_known (B, M, T, V): coordinates of the body's graph. hands (B, M, 2, T, 21, 3),
                 hands_known (B, M, 2, T, 21): left, right. All in one frame and unit, see `palmist.body_hand_input`.
         """
+        return self.look(body, body_known, hands, hands_known).scores
+
+    def look(self, body: Tensor, body_known: Tensor, hands: Tensor, hands_known: Tensor) -> Insight:
+        """As `forward`, with the features behind the scores."""
         streams = self._streams(body, body_known, hands, hands_known)
         found = {name: expert(*streams[name]) for name, expert in self.experts.items()}
-        logits, evidence = {}, {}
+        logits, evidence, pooled = {}, {}, {}
         for name, (features, own) in found.items():
             if name in self.attention:
                 other = found["hand" if name == "body" else "body"][0]
-                pooled = self.attention[name](features, other)
+                pooled[name] = self.attention[name](features, other)
             else:
-                pooled = features.pooled()
-            logits[name] = self.classifier[name](self.drop(pooled))
+                pooled[name] = features.pooled()
+            logits[name] = self.classifier[name](self.drop(pooled[name]))
             evidence[name] = features.present.any(-1)
             if own is not None:
                 logits[f"{name}_expertized"] = self.classifier[f"{name}_expertized"](self.drop(own.pooled()))
                 evidence[f"{name}_expertized"] = evidence[name]
-        return Scores(logits, evidence)
+        return Insight(Scores(logits, evidence), {name: features for name, (features, _) in found.items()}, pooled)
 
     def _streams(
         self, body: Tensor, body_known: Tensor, hands: Tensor, hands_known: Tensor
@@ -361,7 +373,10 @@ class BHaRNet(nn.Module):
         Args:
             batch: body, body_known, hands, hands_known as in `forward`; label (B,), -1 does not count; optional candidates.
         """
-        scores = self(batch["body"], batch["body_known"], batch["hands"], batch["hands_known"])
+        return self.loss_of(self(batch["body"], batch["body_known"], batch["hands"], batch["hands_known"]), batch)
+
+    def loss_of(self, scores: Scores, batch: Batch) -> tuple[Tensor, Parts]:
+        """`loss` of scores that are there already."""
         label, candidates = batch["label"], batch.get("candidates")
         labelled = label >= 0
         fused = fuse(scores, self.config.fusion, candidates)

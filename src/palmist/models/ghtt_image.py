@@ -11,9 +11,14 @@ Numbered deviations, and why:
 1. Joints that are not known, and hands that are not in the image, are left out of the loss; a third output says how likely
    each hand is to be in the image (the papers' data always has both).
 2. The input may be smaller than 480 x 270: pixels are counted at the full size whatever the input's.
-3. Without named objects (open recordings) the object head is not trained.
+3. Frames without a named object do not train the object head.
+4. `base_width` narrows the ResNet, and D with it, for a checkpoint that fits a package.
+5. `cells` > 0 gives the hand head and the presence the last maps cell by cell (squeezed to so many channels) beside their mean:
+   a mean over the picture says little of where a small hand is.
+6. A backbone that starts from ImageNet keeps its BatchNorm statistics (`frozen_statistics`, as in the authors' code); one that
+   starts from nothing learns them.
 
-Letters: B frames, T frames of a clip, D width (512), L object names. Masks are True where known or valid.
+Letters: B frames, T frames of a clip, D width (8 base widths, 512), L object names. Masks are True where known or valid.
 """
 
 from __future__ import annotations
@@ -36,6 +41,8 @@ from palmist.models.resnet import WIDTH, ResNet18
 #: The normalised camera: width, height, focal length, principal point, all in pixels.
 IMAGE_WIDTH, IMAGE_HEIGHT, FOCAL, CENTRE_X, CENTRE_Y = 480.0, 270.0, 240.0, 240.0, 135.0
 PIXEL_SCALE, DEPTH_SCALE, DEPTH_OFFSET = 100.0, 1e-4, 0.4
+#: How far codes (dx, dy, z) spread. The hand head counts in these units, or z alone would shape its layers.
+_CODE_SPREAD = (1.0, 1.0, 10.0)
 
 
 def encode_25d(joints: Tensor) -> Tensor:
@@ -81,7 +88,10 @@ def to_normalised_camera(joints: np.ndarray, pixels: np.ndarray) -> np.ndarray:
 class ImageEstimatorConfig:
     """Sizes and loss weights; the defaults are the paper's. `objects`: names the object head knows."""
 
+    base_width: int = 64
     width: int = WIDTH
+    cells: int = 0
+    frozen_statistics: bool = False
     input_width: int = 480
     input_height: int = 270
     label_dim: int = 512
@@ -98,7 +108,16 @@ class ImageEstimatorConfig:
 
 PRESETS: dict[str, ImageEstimatorConfig] = {
     "paper": ImageEstimatorConfig(),
-    "small": ImageEstimatorConfig(input_width=160, input_height=90, label_dim=384, depth_weight=1.0),
+    "small": ImageEstimatorConfig(
+        base_width=24,
+        width=256,
+        cells=32,
+        input_width=160,
+        input_height=90,
+        label_dim=384,
+        depth_weight=0.05,
+        object_weight=0.2,
+    ),
 }
 
 
@@ -110,10 +129,13 @@ class Estimate(NamedTuple):
     objects: Tensor
 
 
-def _head(width: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        Linear(WIDTH, width), nn.LeakyReLU(), Linear(width, width), nn.LeakyReLU(), Linear(width, outputs)
-    )  # fmt: skip
+def _head(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    layers = [Linear(inputs, width), nn.LeakyReLU(), Linear(width, width), nn.LeakyReLU(), Linear(width, outputs)]
+    for layer in layers:
+        if isinstance(layer, Linear):  # torch's own start shrinks what differs between frames fivefold
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="leaky_relu")
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)
 
 
 class ImageEstimator(nn.Module):
@@ -128,16 +150,28 @@ class ImageEstimator(nn.Module):
     def __init__(self, config: ImageEstimatorConfig) -> None:
         super().__init__()
         self.config = config
-        self.backbone = ResNet18()
-        self.hands = _head(config.width, 2 * 21 * 3)
-        self.presence = Linear(WIDTH, 2)
-        self.object = Linear(WIDTH, WIDTH)
-        self.labels = LabelTable(len(config.objects), config.label_dim, WIDTH, config.temperature)
+        self.backbone = ResNet18(config.base_width)
+        D, inputs = self.backbone.width, self.backbone.width
+        self.squeeze: nn.Module | None = None
+        if config.cells:
+            self.squeeze = nn.Sequential(nn.Conv2d(D, config.cells, 1), nn.LeakyReLU())
+            inputs += config.cells * (-(-config.input_width // 32)) * (-(-config.input_height // 32))
+        self.hands = _head(inputs, config.width, 2 * 21 * 3)
+        self.presence = Linear(inputs, 2)
+        self.object = Linear(D, D)
+        self.labels = LabelTable(len(config.objects), config.label_dim, D, config.temperature)
 
     def set_objects(self, names: Sequence[str], features: Tensor) -> None:
         """Swap the object names: L names and their text features (L, label_dim)."""
         self.labels.set_features(features, names)
         self.config = replace(self.config, objects=tuple(names))
+
+    def train(self, mode: bool = True) -> ImageEstimator:
+        """Training or evaluation mode; frozen statistics stay as they are in both."""
+        super().train(mode)
+        if self.config.frozen_statistics:
+            self.backbone.eval()
+        return self
 
     def forward(self, images: Tensor) -> Estimate:
         """images (B, 3, H, W), RGB in 0 .. 1 less 0.5, of the configured size."""
@@ -145,8 +179,12 @@ class ImageEstimator(nn.Module):
         if (self.config.input_width, self.config.input_height) != (W, H):
             expected = f"{self.config.input_width} x {self.config.input_height}"
             raise InputError(f"images are {W} x {H} pixels; this estimator takes {expected}, resize them")
-        feature = self.backbone(images)
-        return Estimate(self.hands(feature).view(B, 2, 21, 3), self.presence(feature), self.object(feature))
+        maps = self.backbone.maps(images.contiguous(memory_format=torch.channels_last))  # (B, D, H / 32, W / 32)
+        mean = feature = maps.mean(dim=(2, 3))
+        if self.squeeze is not None:
+            feature = torch.cat((mean, self.squeeze(maps).flatten(1)), dim=1)
+        codes = self.hands(feature).view(B, 2, 21, 3) * feature.new_tensor(_CODE_SPREAD)
+        return Estimate(codes, self.presence(feature), self.object(mean))
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Parts]:
         """L1 of pixels and depth codes of known joints, presence, and the object's distance and contrast.
@@ -163,11 +201,12 @@ class ImageEstimator(nn.Module):
             F.binary_cross_entropy_with_logits(out.presence, present.to(out.presence.dtype), reduction="none"),
             torch.ones_like(present),
         )
-        distance, contrast, _ = self.labels.loss(out.objects, batch["object"])
+        distance, contrast, accuracy = self.labels.loss(out.objects, batch["object"])
         config = self.config
         total = config.pixel_weight * pixel + config.depth_weight * depth + config.presence_weight * presence
         total = total + config.object_weight * (distance + contrast)
         parts = {"pixel": pixel, "depth": depth, "presence": presence, "distance": distance, "contrast": contrast}
+        parts["object_accuracy"] = accuracy
         return total, {name: value.detach() for name, value in parts.items()}
 
 

@@ -3,7 +3,9 @@
 Paper: "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), Table 1 and Figure 5 (left), option B. torchvision
 itself is not needed: its wheels do not load beside a CPU build of torch.
 
-Letters: B images, C channels, H, W pixels, D features (512).
+Numbered deviation: 1. `base_width` (64 in the paper) narrows every stage alike, for small checkpoints.
+
+Letters: B images, C channels, H, W pixels, D features (8 base widths, 512).
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from palmist.errors import InputError
 __all__ = ["ResNet18", "load_backbone"]
 
 WIDTH = 512
-_STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
+_BASE = 64
+_STAGES = ((1, 1), (2, 2), (4, 2), (8, 2))  # width in base widths, stride
 
 
 class BasicBlock(nn.Module):
@@ -43,7 +46,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """Images to feature maps and features.
+    """Images to feature maps and features of `width` = 8 base widths.
 
     Example:
         >>> import torch
@@ -51,14 +54,16 @@ class ResNet18(nn.Module):
         torch.Size([2, 512])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, base_width: int = _BASE) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.width = _STAGES[-1][0] * base_width
+        self.conv1 = nn.Conv2d(3, base_width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(base_width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        inputs = 64
-        for number, (width, stride) in enumerate(_STAGES, 1):
+        inputs = base_width
+        for number, (times, stride) in enumerate(_STAGES, 1):
+            width = times * base_width
             stage = nn.Sequential(BasicBlock(inputs, width, stride), BasicBlock(width, width, 1))
             setattr(self, f"layer{number}", stage)
             inputs = width
@@ -67,14 +72,14 @@ class ResNet18(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def maps(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> feature maps (B, 512, H / 32, W / 32), rounded up."""
+        """(B, 3, H, W) -> feature maps (B, D, H / 32, W / 32), rounded up."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         for number in range(1, len(_STAGES) + 1):
             x = getattr(self, f"layer{number}")(x)
         return x
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> features (B, 512), the mean over the last maps."""
+        """(B, 3, H, W) -> features (B, D), the mean over the last maps."""
         return self.maps(images).mean(dim=(2, 3))
 
 

@@ -15,7 +15,7 @@ source              text: the program and its version
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import numpy as np
 
 from palmist.errors import InputError
 from palmist.npz import load_arrays
-from palmist.perception.detection import HandDetection
+from palmist.perception.detection import HandDetection, check_frame
 from palmist.recording import check_time
 from palmist.skeleton import convention
 
@@ -56,6 +56,40 @@ def read_hand_detections(path: str | Path) -> DetectedHands:
         return _detections(arrays)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+class ReplayedHands:
+    """Detections of a file (`read_hand_detections`), frame by frame for the video that they were made of (a HandTracker).
+
+    Raises:
+        InputError: see `read_hand_detections`; on `detect`, a frame of another size, or more frames than the file has.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._found, self._name, self._next = read_hand_detections(path), Path(path).name, 0
+
+    def detect(self, time: float, frame: np.ndarray) -> Sequence[HandDetection]:
+        """The next frame's detections; the time is the video's own and is not looked at."""
+        height, width = check_frame(frame).shape[:2]
+        if (width, height) != self._found.size:
+            size = " x ".join(str(side) for side in self._found.size)
+            raise InputError(f"the video is {width} x {height} pixels, {self._name} is of one of {size}; give that one")
+        if self._next >= len(self._found.hands):
+            raise InputError(f"the video goes on after the {self._next} frames of {self._name}; give the video it is of")
+        self._next += 1
+        return self._found.hands[self._next - 1]
+
+    def describe(self) -> Mapping[str, Any]:
+        return self._found.facts
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def __enter__(self) -> ReplayedHands:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _detections(arrays: dict[str, np.ndarray]) -> DetectedHands:

@@ -7,17 +7,20 @@
 
 from palmist.render.clip import Clip, render_clip
 from palmist.render.folder import RenderedClip, read_rendered, render_folder
+from palmist.render.held import is_held
 from palmist.render.parts import hand_of_code
-from palmist.render.settings import BACKGROUNDS, RenderSettings
+from palmist.render.settings import BACKGROUNDS, HELD_THINGS, RenderSettings
 from palmist.render.truth import Truth, read_truth
 
 __all__ = [
     "BACKGROUNDS",
+    "HELD_THINGS",
     "Clip",
     "RenderSettings",
     "RenderedClip",
     "Truth",
     "hand_of_code",
+    "is_held",
     "read_rendered",
     "read_truth",
     "render_clip",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from palmist.recording import Recording
+from palmist.render.held import draw_held, held_patches
 from palmist.render.parts import lay_out
 from palmist.render.scene import backdrop, paint, textures
-from palmist.render.settings import RenderSettings
+from palmist.render.settings import RenderSettings, random_stream
 from palmist.render.stage import camera_path, set_stage
 from palmist.render.truth import Truth, know
 
@@ -45,6 +46,11 @@ def render_clip(recording: Recording, settings: RenderSettings | None = None, se
     key = f"subject {recording.subject}" if settings.appearance == "subject" and recording.subject else recording.name
     looks = textures(stage, settings, seed, key)
     behind = backdrop(settings, seed, recording.name, stage.time)
-    scene = lay_out(stage, camera)
+    held = None
+    if settings.held is not None:
+        generator = random_stream(seed, "held", recording.name)
+        held = draw_held(settings.held, stage, generator)
+        looks = replace(looks, held=held_patches(held, generator))
+    scene = lay_out(stage, camera, held)
     frames, parts = paint(scene, looks, behind, camera, settings.size)
     return Clip(frames, parts, know(recording, stage, scene, camera, behind, parts, settings, seed))

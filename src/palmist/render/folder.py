@@ -250,8 +250,8 @@ def _resume(out: Path, head: dict[str, Any]) -> dict[str, dict[str, Any]]:
         if index[key] != head[key]:
             found, wanted = index[key], head[key]
             if key == "settings":
-                found = {name: value for name, value in found.items() if wanted.get(name) != value}
-                wanted = {name: wanted.get(name) for name in found}
+                names = [name for name in {**found, **wanted} if found.get(name) != wanted.get(name)]
+                found, wanted = ({name: side.get(name) for name in names} for side in (found, wanted))
             raise InputError(
                 f"{out} was drawn with {key} {found}, not {wanted}; pass the same to go on, or choose another folder"
             )

@@ -7,10 +7,14 @@ faces; what the picture's part map holds is `part_code(number, face)`, 0 for the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from palmist.render.stage import BODY, Stage, apply_affine
+
+if TYPE_CHECKING:
+    from palmist.render.held import Held
 
 __all__ = ["Capsules", "Polygons", "Scene", "hand_of_code", "lay_out", "part_code"]
 
@@ -89,15 +93,18 @@ class Polygons:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that is drawn: the hands' fingers (30 capsules) and palms, arms, head and neck (6 capsules), the torso."""
+    """Everything that is drawn: the hands' fingers (30 capsules) and palms, arms, head and neck (6 capsules), the torso, and
+    what is held, if anything is.
+    """
 
     fingers: Capsules
     palms: Polygons
     limbs: Capsules
     torso: Polygons
+    held: Capsules | Polygons | None = None
 
 
-def lay_out(stage: Stage, camera: np.ndarray) -> Scene:
+def lay_out(stage: Stage, camera: np.ndarray, held: Held | None = None) -> Scene:
     """All parts of all frames after the camera's motion `camera` (T, 2, 3)."""
     zoom = np.sqrt(np.abs(np.linalg.det(camera[:, :, :2])))
     joints = apply_affine(camera, stage.joints[..., :2])
@@ -108,7 +115,11 @@ def lay_out(stage: Stage, camera: np.ndarray) -> Scene:
     palms = _palms(stage, joints, wrists, scale, facing, slope, knuckle_middle, palm_drawn)
     body = apply_affine(camera, stage.body)
     limbs, torso = _body(stage, body, wrists, knuckle_middle, palm_drawn, zoom, scale, palms.depth)
-    return Scene(fingers, palms, limbs, torso)
+    if held is None:
+        return Scene(fingers, palms, limbs, torso)
+    from palmist.render.held import held_parts
+
+    return Scene(fingers, palms, limbs, torso, held_parts(held, knuckle_middle, wrists, scale, facing, palms))
 
 
 def _palm_frame(stage: Stage, joints: np.ndarray, wrists: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -43,6 +43,7 @@ class Textures:
     palms: PolygonPatches
     limbs: CapsulePatches
     torso: PolygonPatches
+    held: CapsulePatches | PolygonPatches | None = None
 
 
 def textures(stage: Stage, settings: RenderSettings, seed: int, key: str) -> Textures:
@@ -104,6 +105,10 @@ def paint(scene: Scene, looks: Textures, behind: Backdrop, camera: np.ndarray, s
         _shade_polygons(scene.torso, looks.torso, looks.look, part, size, boxes)
         _shade_capsules(scene.fingers, looks.fingers, looks.look, part, size, boxes)
         _shade_polygons(scene.palms, looks.palms, looks.look, part, size, boxes)
+        if isinstance(scene.held, Capsules) and isinstance(looks.held, CapsulePatches):
+            _shade_capsules(scene.held, looks.held, looks.look, part, size, boxes)
+        elif isinstance(scene.held, Polygons) and isinstance(looks.held, PolygonPatches):
+            _shade_polygons(scene.held, looks.held, looks.look, part, size, boxes)
         for offset, stack in enumerate(boxes):
             frame = first + offset
             canvas = cv2.warpAffine(

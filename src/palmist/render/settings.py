@@ -11,13 +11,15 @@ import numpy as np
 
 from palmist.errors import InputError
 
-__all__ = ["BACKGROUNDS", "PURPOSES", "RenderSettings", "random_stream"]
+__all__ = ["BACKGROUNDS", "HELD_THINGS", "PURPOSES", "RenderSettings", "random_stream"]
 
 BACKGROUNDS = ("static", "moving", "plain", "mixed")
 FRAMINGS = ("scene", "hands")
 APPEARANCES = ("recording", "subject")
 #: Every use of random numbers has a stream of its own, so that a change of one leaves the others as they are.
-PURPOSES = ("appearance", "background", "camera", "order", "tracks")
+PURPOSES = ("appearance", "background", "camera", "order", "tracks", "held")
+#: What a hand can be drawn with.
+HELD_THINGS = ("ball", "bottle", "box", "book")
 _SMALLEST, _LARGEST = 32, 1024
 
 
@@ -36,6 +38,7 @@ class RenderSettings:
         texture: contrast of the skin, 0 = smooth.
         body: draw arms, torso and head where the recording has a body (else a short forearm behind each wrist).
         tracks: how many points of frame 0 are followed; hand_tracks: the share of them that is taken on the hands.
+        held: a thing of HELD_THINGS in the hand that is seen more often; None draws none.
 
     Raises InputError for a value outside these ranges.
     """
@@ -50,6 +53,7 @@ class RenderSettings:
     body: bool = True
     tracks: int = 900
     hand_tracks: float = 1 / 3
+    held: str | None = None
 
     def __post_init__(self) -> None:
         if not (_SMALLEST <= self.size <= _LARGEST and self.size % 2 == 0):
@@ -71,10 +75,15 @@ class RenderSettings:
             raise InputError(f"tracks is {self.tracks}; expected a number of points from 0 to 100000")
         if not 0 <= self.hand_tracks <= 1:
             raise InputError(f"hand_tracks is {self.hand_tracks}; expected a share from 0 to 1")
+        if self.held is not None and self.held not in HELD_THINGS:
+            raise InputError(f"held is {self.held!r}; expected one of {', '.join(HELD_THINGS)}, or none")
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values, for index.json and the truth."""
-        return asdict(self)
+        """Plain values, for index.json and the truth; `held` only where something is held."""
+        plain = asdict(self)
+        if self.held is None:
+            del plain["held"]
+        return plain
 
 
 def random_stream(seed: int, purpose: str, key: str) -> np.random.Generator:

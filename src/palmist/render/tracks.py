@@ -34,13 +34,15 @@ def follow(
     on_stage = np.linalg.solve(first[:, :2], (points[free] - first[:, 2]).T).T
     positions[:, free] = apply_affine(background, on_stage[None])
     known[:, free] = True
-    for group in (scene.fingers, scene.limbs):
+    held_round = (scene.held,) if isinstance(scene.held, Capsules) else ()
+    held_flat = (scene.held,) if isinstance(scene.held, Polygons) else ()
+    for group in (scene.fingers, scene.limbs, *held_round):
         for part in range(group.drawn.shape[1]):
             here = np.flatnonzero(group.drawn[0, part] & (codes == group.code[0, part]))
             if len(here):
                 positions[:, here] = _on_capsule(group, part, points[here])
                 known[:, here] = group.drawn[:, part, None]
-    for flat in (scene.palms, scene.torso):
+    for flat in (scene.palms, scene.torso, *held_flat):
         for part in range(flat.drawn.shape[1]):
             here = np.flatnonzero(flat.drawn[0, part] & (codes == flat.code[0, part]))
             if len(here):

@@ -49,7 +49,8 @@ class Truth:
         tracks: (T, N, 2) float32 pixels of points that frame 0 shows; tracks_known (T, N): the part is drawn in this frame;
             tracks_visible (T, N): known, inside the picture and not covered; track_parts (N,) uint8: the part code they lie
             on, 0 background (`palmist.render.hand_of_code` tells the hand).
-        metadata: label, segments, subject, session, split facts, source, licence, rate, size, seed, settings, projection.
+        metadata: label, segments, subject, session, split facts, source, licence, rate, size, seed, settings, projection, and
+            held, the name of a held thing, where there is one.
     """
 
     time: np.ndarray
@@ -184,6 +185,7 @@ def _facts(recording: Recording, stage: Stage, behind: Backdrop, settings: Rende
         "projection": plain(stage.projection, "projection"),
         "seed": seed,
         "settings": settings.to_json(),
+        **({} if settings.held is None else {"held": settings.held}),
     }
 
 
