@@ -239,7 +239,7 @@ def _ten_minutes(repeats: int) -> list[BenchmarkRecord]:
     prefix = "speed/small/ten_minute_stream"
     records = [
         make_record(
-            f"{prefix}/step_p{share:g}/cpu_seconds", float(np.quantile(seconds, share / 100)), "s", count, COMMAND, threads=1
+            f"{prefix}_step_p{share:g}/cpu_seconds", float(np.quantile(seconds, share / 100)), "s", count, COMMAND, threads=1
         )
         for share in (50, 99)
     ]
@@ -247,7 +247,7 @@ def _ten_minutes(repeats: int) -> list[BenchmarkRecord]:
         levels = np.quantile(minutes, share / 100, axis=1)
         ratio = float(levels[-1] / levels[1])
         records.append(
-            make_record(f"{prefix}/p{share:g}_last_over_second_minute/ratio", ratio, "times", minute, COMMAND, threads=1)
+            make_record(f"{prefix}_p{share:g}_last_over_second_minute/ratio", ratio, "times", minute, COMMAND, threads=1)
         )
     growth = float(memory[-1] - memory[1])  # the first minute holds what is made once
     records.append(make_record(f"{prefix}/peak_memory_growth", growth, "MiB", count, COMMAND, threads=1))
