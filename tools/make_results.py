@@ -79,6 +79,42 @@ FUTURES = (
         for kind in ("bfloat16", "int8")
     ),
 )
+_SKELETONS = (
+    ("bharnet", "BHaRNet: body and hand experts, pooled attention"),
+    ("body_only", "body expert alone"),
+    ("hand_only", "hand expert alone"),
+    ("score_sum", "both trained apart, scores summed"),
+    ("unified_graph", "one graph of body and hands"),
+    ("bharnet_no_attention", "BHaRNet without attention"),
+    ("bharnet_noisy_or", "BHaRNet with Noisy-OR"),
+    ("bharnet_expert_branch", "BHaRNet with expert branches"),
+)
+_SIGNERS = ("cross_signer_a", "cross_signer_b")
+BODY_HAND = (
+    *(
+        (f"{split[-1].upper()}: {text}", f"asl_words/{split}/{name}/accuracy", goal if name == "bharnet" else "")
+        for split, goal in zip(_SIGNERS, ("> 0.97", "> 0.92"), strict=True)
+        for name, text in _SKELETONS
+    ),
+    *((f"{text}: parameters", f"asl_words/cross_signer_a/{name}/parameters", "") for name, text in _SKELETONS),
+    *((f"{text}: multiply-adds", f"asl_words/cross_signer_a/{name}/multiply_adds", "") for name, text in _SKELETONS),
+)
+_DAMAGE = (
+    ("frames_lost_10", "10 % of the frames lost"),
+    ("frames_lost_30", "30 % of the frames lost"),
+    ("frames_lost_50", "50 % of the frames lost"),
+    ("noise_05", "noise of 0.05 hand sizes"),
+    ("noise_10", "noise of 0.10 hand sizes"),
+    ("noise_20", "noise of 0.20 hand sizes"),
+    ("no_right_hand", "right hand never seen"),
+    ("no_left_hand", "left hand never seen"),
+    ("no_hands", "no hand ever seen"),
+)
+ROBUSTNESS = tuple(
+    (f"{what}: {text}", f"asl_words/cross_signer_a/{name}/accuracy_{damage}", "")
+    for damage, what in _DAMAGE
+    for name, text in _SKELETONS
+)
 _CLIPS = ("02_cups", "03_blocks", "04_coffee", "mp_hand_test", "hand_video")
 VIDEO = (
     *(
@@ -150,8 +186,30 @@ SPEED = (
     ),
     ("drawing words as video, 112 px", "speed/render/asl_words_112/frames_per_second", ""),
     ("drawing words as video, 224 px", "speed/render/asl_words_224/frames_per_second", ""),
+    ("ten-minute stream: step, median", "speed/small/ten_minute_stream_step_p50/cpu_seconds", ""),
+    ("ten-minute stream: step, 99th percentile", "speed/small/ten_minute_stream_step_p99/cpu_seconds", "≤ 0.02 s"),
+    (
+        "ten-minute stream: median, last / second minute",
+        "speed/small/ten_minute_stream_p50_last_over_second_minute/ratio", "about 1",
+    ),
+    (
+        "ten-minute stream: 99th percentile, last / second minute",
+        "speed/small/ten_minute_stream_p99_last_over_second_minute/ratio", "about 1",
+    ),
+    ("ten-minute stream: growth of peak memory, MiB", "speed/small/ten_minute_stream/peak_memory_growth", "about 0"),
+    ("hands found by MediaPipe alone (wall time)", "speed/video/mediapipe/frames_per_second", ""),
+    ("video read from end to end (wall time)", "speed/video/read_video/frames_per_second", ""),
+    ("video read from end to end / MediaPipe alone", "speed/video/read_video/ratio", "≥ 0.9"),
+    ("words by BHaRNet small", "speed/bharnet/bharnet_small/per_second", ""),
+    ("— by its size of ST-GCN++ on one graph, plain", "speed/bharnet/unified_plain/per_second", ""),
+    ("— the same, joints first", "speed/bharnet/unified_joints_first/per_second", ""),
+    ("— by ST-GCN++ as published on one graph, plain", "speed/bharnet/published_plain/per_second", ""),
+    ("— the same, joints first", "speed/bharnet/published_joints_first/per_second", ""),
+    ("ST-GCN++ as published, joints first / plain", "speed/bharnet/joints_first_over_plain/ratio", "> 1"),
+    ("BHaRNet small / ST-GCN++ of its size, plain", "speed/bharnet/bharnet_over_unified_plain/ratio", "≥ 2"),
+    ("BHaRNet small / ST-GCN++ as published, plain", "speed/bharnet/bharnet_over_published_plain/ratio", "≥ 2"),
     ("training windows per second from a store", "speed/store/training_windows/per_second", "≥ 5,000"),
-)
+)  # fmt: skip
 TABLES = (
     (
         "Round trip: joints → pose vector → joints on every leap_recordings frame (largest error)",
@@ -161,6 +219,8 @@ TABLES = (
         ),
     ),
     ("Recognition (accuracy)", RECOGNITION),
+    ("Body and hand experts on signed words, up to three seeds (accuracy)", BODY_HAND),
+    ("The same on damaged recordings, split A", ROBUSTNESS),
     ("Refinement of unseen people", REFINEMENT),
     ("Prediction, about half a second ahead (mean joint error)", PREDICTION),
     ("Futures beyond 2 s on reach_to_grasp (f = 5)", FUTURES),

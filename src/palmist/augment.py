@@ -15,7 +15,7 @@ from torch import Tensor
 
 from palmist import geometry
 
-__all__ = ["AugmentConfig", "HandBatch", "augment", "make_unsigned", "time_warp"]
+__all__ = ["AugmentConfig", "HandBatch", "augment", "make_unsigned", "resize_frames", "time_warp"]
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,34 @@ def time_warp(batch: HandBatch, crop: float, bend: float, generator: torch.Gener
     start, stop = _uniform((B, 1), generator) * crop, 1 - _uniform((B, 1), generator) * crop
     exponent = torch.exp(bend * (2 * _uniform((B, 1), generator) - 1))
     place = (torch.arange(T).unsqueeze(0) / (length - 1)).clamp(max=1.0)
-    position = (start + (stop - start) * place**exponent) * (length - 1)
-    left = position.floor().long().clamp_max(T - 2)
+    return _read_between(batch, (start + (stop - start) * place**exponent) * (length - 1), batch.frames)
+
+
+def resize_frames(batch: HandBatch, frames: int) -> HandBatch:
+    """Every recording brought to `frames` frames over its own length; what is between two frames is mixed from both."""
+    length = batch.frames.sum(1, keepdim=True)
+    if bool((length == frames).all()):
+        return HandBatch(*(getattr(batch, name)[:, :frames] for name in batch.__dataclass_fields__))
+    position = torch.linspace(0, 1, frames).unsqueeze(0) * (length - 1).clamp_min(0)
+    inside = (length > 0).expand(-1, frames)
+    if batch.frames.shape[1] == 1:  # nothing to mix
+        first = torch.zeros(frames, dtype=torch.long)
+        return HandBatch(*(getattr(batch, name)[:, first] for name in batch.__dataclass_fields__))
+    return _read_between(batch, position, inside)
+
+
+def _read_between(batch: HandBatch, position: Tensor, frames: Tensor) -> HandBatch:
+    """The batch at fractional frames `position` (B, F); known where both neighbours are, or the nearest one is."""
+    B, count = position.shape
+    left = position.floor().long().clamp_max(batch.frames.shape[1] - 2)
     weight = position - left
 
     def mix(values: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         rows = torch.arange(B).unsqueeze(1)
         near = known[rows, left] & known[rows, left + 1]
-        alone = torch.where(weight.reshape(B, T, *([1] * (known.dim() - 2))) < 0.5, known[rows, left], known[rows, left + 1])
-        fraction = weight.reshape(B, T, *([1] * (values.dim() - 2)))
+        beside = weight.reshape(B, count, *([1] * (known.dim() - 2))) < 0.5
+        alone = torch.where(beside, known[rows, left], known[rows, left + 1])
+        fraction = weight.reshape(B, count, *([1] * (values.dim() - 2)))
         blended = values[rows, left] * (1 - fraction) + values[rows, left + 1] * fraction
         nearest = torch.where(fraction < 0.5, values[rows, left], values[rows, left + 1])
         values = torch.where(near.unsqueeze(-1), blended, nearest)
@@ -87,7 +106,7 @@ def time_warp(batch: HandBatch, crop: float, bend: float, generator: torch.Gener
 
     joints, known = mix(batch.joints, batch.known)
     body, body_known = mix(batch.body, batch.body_known)
-    return HandBatch(joints, known, body, body_known, batch.frames)
+    return HandBatch(joints, known, body, body_known, frames)
 
 
 def _rotations(shape: tuple[int, ...], sigma: float, planar: bool, generator: torch.Generator) -> Tensor:

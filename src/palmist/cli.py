@@ -326,18 +326,30 @@ def train(
 @guarded
 def evaluate(
     checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A model's name or the folder of a checkpoint.")],
-    data: Annotated[str, typer.Option(metavar="STORE", help="A store, or the name of an open data set.")],
+    data: Annotated[
+        str,
+        typer.Option(
+            metavar="STORE",
+            help="A store, or the name of an open data set; for video networks directions, rendered_asl_words, or ssv2:FOLDER.",
+        ),
+    ],
     split: Annotated[str, typer.Option(metavar="NAME", help="For example cross_signer_a, test, or all.")] = "all",
     features: Annotated[
         str | None, typer.Option(metavar="CHECKPOINT", help="A trained feature network: also FID and APD of long futures.")
     ] = None,
+    others: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="CHECKPOINT", help="BHaRNet's other streams, added up 2:2:1:1; may be repeated."),
+    ] = None,
+    clips: Annotated[int, typer.Option(metavar="N", help="Video networks: clips of each video.")] = 1,
+    crops: Annotated[int, typer.Option(metavar="N", help="Video networks: crops of each clip.")] = 1,
     json_file: JsonFile = None,
 ) -> None:
     """Measure a checkpoint: every metric that the model and the data allow."""
     from palmist.evaluate_checkpoint import evaluate_checkpoint
 
     with busy(f"evaluating {checkpoint} on {data}"):
-        records = evaluate_checkpoint(checkpoint, data, split, features)
+        records = evaluate_checkpoint(checkpoint, data, split, features, (clips, crops), others or ())
     console(json_file).print(records_table(records))
     write_json(json_file, [record.to_json() for record in records])
 
@@ -412,6 +424,17 @@ def datasets(json_file: JsonFile = None) -> None:
             {
                 "name": entry.name, "description": entry.description, "licence": entry.licence, "url": entry.url,
                 "credit": entry.credit, "carried": carried, "gated": entry.gated,
+            }
+        )  # fmt: skip
+    from palmist.video_sets import VIDEO_SETS
+
+    for videos in VIDEO_SETS.values():
+        where = f"\nfetch it from\n{videos.url}" if videos.url else ""
+        shown.add_row(f"[bold]{videos.name}[/]\n{videos.licence}", f"{videos.description}; for palmist train{where}")
+        listing.append(
+            {
+                "name": videos.name, "description": videos.description, "licence": videos.licence, "url": videos.url,
+                "credit": "", "carried": False, "gated": bool(videos.url),
             }
         )  # fmt: skip
     console(json_file).print(shown)

@@ -38,9 +38,14 @@ class TrainConfig(BaseModel):
     epochs: float | None = Field(default=None, gt=0, description="passes over the training windows")
     batch_size: int = Field(default=256, ge=1, description="windows per step, all processes together")
     learning_rate: float = Field(default=1e-4, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0, description="of AdamW")
+    optimizer: Literal["adamw", "sgd"] = Field(default="adamw", description="sgd: with Nesterov's momentum")
+    momentum: float = Field(default=0.9, gt=0, lt=1, description="of sgd")
+    weight_decay: float = Field(default=0.01, ge=0, description="of AdamW; with sgd part of the gradient, as in its papers")
+    decay_vectors: bool = Field(default=True, description="weight decay also on biases and norms, not on matrices alone")
     schedule: Literal["constant", "cosine"] = "constant"
+    least_learning_rate: float = Field(default=0.0, ge=0, description="where warm-up begins and the cosine ends")
     warmup_steps: int = Field(default=0, ge=0, description="the learning rate rises linearly over these steps")
+    warmup_epochs: float = Field(default=0.0, ge=0, description="or over these passes, where the run has epochs")
     gradient_clip: float | None = Field(default=None, gt=0, description="largest norm of the gradient; none: no clipping")
     seed: int = Field(default=0, ge=0)
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
@@ -59,12 +64,21 @@ class TrainConfig(BaseModel):
         if (self.steps is None) == (self.epochs is None):
             found = "neither" if self.steps is None else "both"
             raise ValueError(f"found {found} of 'steps' and 'epochs', expected exactly one")
+        if self.warmup_epochs and (self.epochs is None or self.warmup_steps):
+            raise ValueError("warmup_epochs needs 'epochs' and no 'warmup_steps'; give one length of the warm-up")
         if self.batch_size % self.processes:
             raise ValueError(
                 f"batch_size {self.batch_size} cannot be shared equally by {self.processes} processes; "
                 f"use {max(1, self.batch_size // self.processes) * self.processes}"
             )
         return self
+
+    def warmup(self, steps: int) -> int:
+        """Steps of warm-up of a run of `steps`."""
+        if not self.warmup_epochs:
+            return self.warmup_steps
+        assert self.epochs is not None
+        return round(steps * min(1.0, self.warmup_epochs / self.epochs))
 
     def total_steps(self, windows: int) -> int:
         """Optimiser steps of the whole run, for a training set of that many windows."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.recording import Body, Recording
+from palmist.recording import Recording
 from palmist.recording_file import read_fields
 from palmist.skeleton import BONES, HANDS, JOINT_NAMES
 from palmist.track_faults import (
@@ -243,7 +243,7 @@ def _take_frames(fields: dict[str, Any], order: np.ndarray) -> dict[str, Any]:
         taken["objects"] = tuple(taken["objects"][i] for i in order)
     body = taken.get("body")
     if body is not None and len(body.joints) == frames:
-        taken["body"] = Body(body.joints[order], body.valid[order], body.layout)
+        taken["body"] = body.take(order)
     camera = taken.get("camera")
     if camera is not None and np.ndim(camera.get("pose", 0)) == 3 and len(camera["pose"]) == frames:
         taken["camera"] = {**camera, "pose": np.asarray(camera["pose"])[order]}
@@ -278,7 +278,10 @@ def _check_rate(recording: Recording) -> Iterable[Finding]:
 
 def _check_presence(recording: Recording) -> Iterable[Finding]:
     if not recording.valid.any():
-        yield Finding("no_hands", "error", "no hand is seen in any frame")
+        if recording.body is not None and recording.body.valid.any():
+            yield Finding("body_only", "info", "a body without hands: no hand is seen in any frame")
+        else:
+            yield Finding("no_hands", "error", "no hand is seen in any frame")
         return
     for hand, side in enumerate(HANDS):
         seen = recording.valid[:, hand]

@@ -10,6 +10,7 @@ import numpy as np
 
 from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.checkpoint import load_checkpoint
+from palmist.clip_evaluation import clip_scores
 from palmist.errors import InputError
 from palmist.evaluate import forecast, load_ghtt, recognise, refine_vectors, score_refinement
 from palmist.feature_task import load_feature_network
@@ -31,11 +32,13 @@ from palmist.metrics.motion import frechet_distance
 from palmist.model_zoo import checkpoint_path
 from palmist.models.baselines.flattened import STRONGER, WEAKER, FlattenedVAE
 from palmist.models.baselines.posegpt import PoseGPT
+from palmist.models.bharnet import BHaRNet
 from palmist.models.feature_network import weights_hash
 from palmist.models.ghtt import GHTT
 from palmist.readers import OPEN_SETS, open_data
 from palmist.recording import Recording
 from palmist.rival_tasks import Rival, load_rival, recognise_rival
+from palmist.skeleton_task import load_bharnet, recognise_skeletons
 from palmist.splits import SPLITS, named_split, recordings_of
 from palmist.store import Store
 from palmist.tasks import labelled_parts
@@ -43,25 +46,31 @@ from palmist.windows import to_pose_sequence
 
 __all__ = ["evaluate_checkpoint"]
 
-Model = GHTT | Rival | FlattenedVAE | PoseGPT
+Model = GHTT | Rival | FlattenedVAE | PoseGPT | BHaRNet
+VIDEO_KINDS = ("emim", "uniformer")
 LONG_STRIDE = 16  # frames between the windows of long futures, as in the paper
+
+
+def _kind(checkpoint: str | Path) -> str:
+    return str(load_checkpoint(checkpoint_path(checkpoint)).config.get("model"))
 
 
 def _load(checkpoint: str | Path) -> tuple[str, Model]:
     """The kind of a checkpoint and its model."""
-    path = checkpoint_path(checkpoint)
-    kind = str(load_checkpoint(path).config.get("model"))
+    path, kind = checkpoint_path(checkpoint), _kind(checkpoint)
     if kind == "flattened":
         return kind, load_flattened(path)
     if kind == "posegpt":
         return kind, load_posegpt(path)
     if kind in ("htt", "recognition_only"):
         return kind, load_rival(path)
+    if kind == "bharnet":
+        return kind, load_bharnet(path)
     if kind == "ghtt":
         return kind, load_ghtt(path)
     raise InputError(
         f"{checkpoint} holds a model of kind '{kind}', which has nothing to evaluate by itself; expected ghtt, htt, "
-        "recognition_only, flattened, posegpt or image_estimator"
+        "recognition_only, flattened, posegpt, bharnet, bharnet_clips, image_estimator, emim or uniformer"
     )
 
 
@@ -85,7 +94,12 @@ def _test_part(name: str, recordings: list[Recording], split: str) -> list[Recor
 
 
 def evaluate_checkpoint(
-    checkpoint: str | Path, data: str, split: str = "all", features: str | Path | None = None
+    checkpoint: str | Path,
+    data: str,
+    split: str = "all",
+    features: str | Path | None = None,
+    views: tuple[int, int] = (1, 1),
+    others: Sequence[str | Path] = (),
 ) -> list[BenchmarkRecord]:
     """Refinement, recognition and prediction of a checkpoint on the test part of a split.
 
@@ -98,6 +112,9 @@ def evaluate_checkpoint(
             caller knows whom the model has seen).
         features: the folder of a trained feature network; with it, models that predict are scored on long futures: FID, APD
             and error, 20 samples from windows every 16 frames that have 1 s and 2 s left (the paper's Tables 2 to 4).
+        views: clips and crops of each video, for networks that see videos; what `data` may be for those stands in
+            `palmist.evaluate_video`.
+        others: of a BHaRNet trained on skeleton clips, checkpoints of its other streams (`palmist.clip_evaluation`).
 
     Returns:
         Records named data/split/model/metric. Sets without labels that the model knows have no accuracy, sets without a
@@ -110,8 +127,17 @@ def evaluate_checkpoint(
         >>> evaluate_checkpoint("ghtt-small", "asl_words", "cross_signer_a")[0].name
         'asl_words/cross_signer_a/ghtt/accuracy'
     """
-    if load_checkpoint(checkpoint_path(checkpoint)).config.get("model") == "image_estimator":
+    kind = _kind(checkpoint)
+    if kind == "bharnet_clips":
+        return _clip_records(checkpoint, data, split, others)
+    if others:
+        raise InputError(f"{checkpoint} is of kind '{kind}'; --with adds up the streams of bharnet_clips alone; leave it out")
+    if kind == "image_estimator":
         return _evaluate_images(checkpoint, data, split)
+    if kind in VIDEO_KINDS:
+        from palmist.evaluate_video import evaluate_video_checkpoint
+
+        return evaluate_video_checkpoint(checkpoint_path(checkpoint), data, split, *views)
     kind, model = _load(checkpoint)
     name, chosen = _chosen(data, split)
     command = _command(checkpoint, name, split)
@@ -120,7 +146,7 @@ def evaluate_checkpoint(
         measured += [(kind, *row) for row in (*_refinement(model, chosen), *_prediction(model, name, chosen))]
     if features is not None:
         measured += _long_futures(kind, model, chosen, features)
-        command += f" --features {'FEATURES' if Path(features).is_absolute() else features}"
+        command += f" --features {_shown(features, 'FEATURES')}"
     if not measured:
         raise InputError(
             f"{checkpoint} ({kind}) and {name} have nothing in common to measure; a model that only predicts needs "
@@ -129,6 +155,20 @@ def evaluate_checkpoint(
     return [
         make_record(f"{name.lower()}/{split}/{model_name}/{metric}", value.value, unit, value.n, command, value.interval)
         for model_name, metric, value, unit in measured
+    ]
+
+
+def _shown(path: str | Path, instead: str = "CHECKPOINT") -> str:
+    """A path as a record shows it: nobody else has the folders of this machine."""
+    return instead if Path(path).is_absolute() else str(path)
+
+
+def _clip_records(checkpoint: str | Path, data: str, split: str, others: Sequence[str | Path]) -> list[BenchmarkRecord]:
+    name, rows = clip_scores(checkpoint, data, split, others)
+    command = _command(checkpoint, name, split) + "".join(f" --with {_shown(other)}" for other in others)
+    return [
+        make_record(f"{name.lower()}/{split}/{model_name}/{metric}", value.value, "share", value.n, command, value.interval)
+        for model_name, metric, value in rows
     ]
 
 
@@ -142,8 +182,7 @@ def _chosen(data: str, split: str) -> tuple[str, list[Recording]]:
 
 
 def _command(checkpoint: str | Path, name: str, split: str) -> str:
-    shown = "CHECKPOINT" if Path(checkpoint).is_absolute() else str(checkpoint)
-    return f"palmist evaluate {shown} --data {name} --split {split}"
+    return f"palmist evaluate {_shown(checkpoint)} --data {name} --split {split}"
 
 
 def _evaluate_images(checkpoint: str | Path, data: str, split: str) -> list[BenchmarkRecord]:
@@ -167,6 +206,7 @@ def _recognition(model: Model, recordings: Sequence[Recording]) -> list[_Row]:
     block = model.a if isinstance(model, GHTT) else model
     if block is None or isinstance(block, PoseGPT):
         return []
+    assert not isinstance(model, PoseGPT)
     items = [part for recording in recordings for part in labelled_parts(recording, None)]
     known = [item for item in items if item[1] in block.config.labels]
     if not known:
@@ -176,8 +216,11 @@ def _recognition(model: Model, recordings: Sequence[Recording]) -> list[_Row]:
         result = recognise(model, known, labels)
         predicted, truth = result.predicted, result.truth
     else:
-        assert not isinstance(model, PoseGPT)
-        probabilities, true = recognise_rival(model, known, labels)
+        if isinstance(model, BHaRNet):
+            found, true = recognise_skeletons(model, known, labels)
+            probabilities = found["fused"]
+        else:
+            probabilities, true = recognise_rival(model, known, labels)
         predicted, truth = probabilities.argmax(1).numpy(), true.numpy()
     return [
         ("accuracy", accuracy(predicted, truth), "share"),

@@ -49,6 +49,12 @@ def sharing(share: Share) -> Iterator[None]:
         _current = before
 
 
+def rows_of_share(count: int) -> slice:
+    """The rows of a global batch of `count` rows that this process trains on; outside the training loop all."""
+    rows = count // _current.processes
+    return slice(_current.rank * rows, _current.rank * rows + rows) if _current.processes > 1 else slice(0, count)
+
+
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of `values` where `mask` is True, over the global batch.
 

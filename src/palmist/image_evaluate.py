@@ -120,9 +120,7 @@ def score_clips(model: ImageEstimator, detector: ClipObjectDetector, bank: Frame
     votes = torch.stack([((single == name) & frames).sum(1) for name in range(len(model.labels))], -1)
     named = label >= 0
     groups = [name for name, is_named in zip(bank.names, named.tolist(), strict=True) if is_named]
-    by_detector, by_vote = (
-        mean_metric((guess == label)[named].double(), True, groups) for guess in (row, votes.argmax(-1))
-    )
+    by_detector, by_vote = (mean_metric((guess == label)[named].double(), True, groups) for guess in (row, votes.argmax(-1)))
     return by_detector, by_vote
 
 

@@ -1,7 +1,7 @@
 """The checkpoints that Palmist knows by name, and where they lie.
 
 >>> [model.name for model in models()]
-['ghtt-small', 'estimator-small']
+['ghtt-small', 'bharnet-words', 'estimator-small']
 """
 
 from __future__ import annotations
@@ -54,6 +54,11 @@ _KNOWN: dict[str, tuple[str, str, str]] = {
     "ghtt-small": (
         "G-HTT, preset small: refines poses, recognises 16 signs, 28 letters and 3 grasps, predicts futures",
         "Apache-2.0; trained on recordings under MIT and Apache-2.0",
+        "part of the package",
+    ),
+    "bharnet-words": (
+        "BHaRNet, preset small: body and hand experts that recognise 16 signs; poses and futures are ghtt-small's",
+        "Apache-2.0; trained on recordings under MIT",
         "part of the package",
     ),
     "estimator-small": (

@@ -133,6 +133,7 @@ def write_overlay(
     Grey: the raw tracker. Blue and orange: the refined hands. The bars show the action from the frames so far, the fan
     the next half second as it was predicted at that moment (a stream sees only what came before).
     """
+    from palmist.reader import load
     from palmist.view.overlay import RAW, draw_action, draw_fan, draw_hands
 
     recording, reading = result.recording, result.reading
@@ -140,9 +141,12 @@ def write_overlay(
     # The stream chooses among the labels that the reading chose from.
     known = {name: set(entry["labels"]) for name, entry in reader.taxonomies.items()}
     labels = next((name for name, own in known.items() if own == set(reading.action_labels)), None)
-    stream = reader.stream(
-        rate=float(np.clip(rate, 10, 1000)), futures=futures, space="image", aspect=recording.aspect, labels=labels
-    )
+    own = reader.recogniser is None
+    poses = reader if own else load()
+    stream = poses.stream(
+        rate=float(np.clip(rate, 10, 1000)), futures=futures, space="image", aspect=recording.aspect,
+        labels=labels if own else None,
+    )  # fmt: skip
 
     def drawn() -> Iterator[np.ndarray]:
         for number, (image, time) in enumerate(Video(source)):
@@ -154,8 +158,11 @@ def write_overlay(
             draw_hands(picture, recording.joints[number], recording.known[number], (RAW, RAW), 1)
             if number < len(reading.time):
                 draw_hands(picture, reading.refined[number], reading.refined_known[number])
-            if step.label is not None and step.valid.any():
+            if own and step.label is not None and step.valid.any():
                 draw_action(picture, stream.labels, step.probabilities)
+            so_far = int(np.searchsorted(reading.action_time, time + 1e-6)) - 1
+            if not own and so_far >= 0 and step.valid.any():
+                draw_action(picture, reading.action_labels, reading.action_probabilities[so_far])
             if advance is not None:
                 advance()
             yield picture

@@ -28,6 +28,7 @@ from palmist.models.ghtt import GHTT, Clips, Futures, GHTTConfig, cut_clips
 from palmist.models.ghtt_clips import EncodedClips
 from palmist.pose_vector import encode, mean_hand_size
 from palmist.reading import Reading
+from palmist.recogniser import RECOGNISERS, Recogniser, choose_labels, recognise_over_time
 from palmist.recording import Recording
 from palmist.store import Store, open_source
 from palmist.windows import PoseSequence, body_context, resample, to_pose_sequence
@@ -61,14 +62,17 @@ def load(name_or_path: str | Path = DEFAULT_MODEL) -> Reader:
     path = checkpoint_path(name_or_path)
     checkpoint = load_checkpoint(path)
     config = checkpoint.config
+    name = str(name_or_path) if str(name_or_path) == path.name else "/".join(path.parts[-2:])
+    if config.get("model") in RECOGNISERS:
+        poses = load(DEFAULT_MODEL)
+        return Reader(poses.model, name, recogniser=RECOGNISERS[config["model"]](checkpoint, path))
     if config.get("model") != "ghtt" or not isinstance(config.get("ghtt"), dict):
         raise InputError(
             f"{path} holds a model of kind {config.get('model')!r}; expected a G-HTT checkpoint, such as palmist train "
-            "writes for the tasks ghtt_p and ghtt_a"
+            f"writes for the tasks ghtt_p and ghtt_a, or one of a recogniser: {', '.join(RECOGNISERS)}"
         )
     model = GHTT(GHTTConfig.from_dict(config["ghtt"]))
     load_model_state(model, checkpoint.state, str(path))
-    name = str(name_or_path) if str(name_or_path) == path.name else "/".join(path.parts[-2:])
     return Reader(model.eval().requires_grad_(False), name, config)
 
 
@@ -78,13 +82,20 @@ class Reader:
     Make one with `palmist.load`. It keeps no state between recordings.
 
     Attributes:
-        model: the network; name: of the checkpoint; taxonomies: name -> {"labels", "space", "body"}.
+        model: the network; name: of the checkpoint; taxonomies: name -> {"labels", "space", "body"}; recogniser: what
+            recognises in the place of the network's A-block, or None.
     """
 
-    def __init__(self, model: GHTT, name: str = "model", config: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        model: GHTT,
+        name: str = "model",
+        config: Mapping[str, Any] | None = None,
+        recogniser: Recogniser | None = None,
+    ) -> None:
         config = config or {}
-        self.model, self.name = model, name
-        self.taxonomies: Mapping[str, Any] = config.get("taxonomies", {})
+        self.model, self.name, self.recogniser = model, name, recogniser
+        self.taxonomies: Mapping[str, Any] = config.get("taxonomies", {}) if recogniser is None else recogniser.taxonomies
         self.text_encoder: str = config.get("text_encoder", "auto")
         self._with_own_labels: dict[tuple[str, ...], GHTT] = {}
 
@@ -94,6 +105,8 @@ class Reader:
     @property
     def labels(self) -> tuple[str, ...]:
         """Every label that the model was trained with; empty for a P-block alone."""
+        if self.recogniser is not None:
+            return self.recogniser.labels
         return () if self.model.a is None else self.model.a.config.labels
 
     # --------------------------------------------------------------------------------------------------- sources
@@ -201,6 +214,8 @@ class Reader:
             >>> for step in reader.stream(open_source("webcam:0")):
             ...     print(step.reading.label, step.latency, step.dropped)
         """
+        if self.recogniser is not None:
+            raise InputError(f"{self.name} recognises whole recordings; stream with a G-HTT checkpoint such as {DEFAULT_MODEL}")
         if isinstance(source, (int, float)):
             from palmist.stream import Stream
 
@@ -296,6 +311,10 @@ class Reader:
         return usable
 
     def _recognise(self, observed: Recording, sequence: PoseSequence, labels: Labels) -> dict[str, Any]:
+        if self.recogniser is not None:
+            names, candidates = choose_labels(self.recogniser, self.name, observed.space, observed.body is not None, labels)
+            found = recognise_over_time(self.recogniser, observed, candidates)
+            return {"label": names[int(found["probabilities"].argmax())], "action_labels": names, **found}
         model, names, candidates = self.label_choice(observed.space, observed.body is not None, labels)
         if not names:
             return {}

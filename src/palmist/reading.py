@@ -324,7 +324,8 @@ class Reading:
         if body is not None:
             more = np.zeros((count, *body.joints.shape[1:]), np.float32)
             flags = np.zeros(more.shape[:2], bool)
-            body = Body(np.concatenate([body.joints, more]), np.concatenate([body.valid, flags]), body.layout)
+            confidence = None if body.confidence is None else np.concatenate([body.confidence, flags.astype(np.float32)])
+            body = Body(np.concatenate([body.joints, more]), np.concatenate([body.valid, flags]), body.layout, confidence)
         if camera is not None and np.ndim(camera.get("pose", 0)) == 3:
             last = np.repeat(np.asarray(camera["pose"])[-1:], count, 0)
             camera = {**camera, "pose": np.concatenate([camera["pose"], last])}

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from palmist.array_checks import as_confidence, as_flags, as_numbers, read_only, zero_unknown
 from palmist.errors import InputError
 from palmist.skeleton import BODY_LAYOUTS
 
@@ -48,27 +49,42 @@ class ActionSegment:
 @dataclass(frozen=True, eq=False)
 class Body:
     """Body joints beside the hands: joints (T, V, 3) float32 in the recording's space and frame, valid (T, V) bool,
-    layout a key of skeleton.BODY_LAYOUTS. Unknown joints are stored as 0."""
+    layout a key of skeleton.BODY_LAYOUTS, confidence (T, V) float32 in 0..1 or None. Unknown joints are stored as 0."""
 
     joints: np.ndarray
     valid: np.ndarray
     layout: str
+    confidence: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.layout not in BODY_LAYOUTS:
             raise InputError(f"unknown body layout '{self.layout}'; expected one of {', '.join(BODY_LAYOUTS)}")
         count = len(BODY_LAYOUTS[self.layout])
-        joints = _numbers(self.joints, np.float32, "body joints")
-        valid = _flags(self.valid, "body valid")
+        joints = as_numbers(self.joints, np.float32, "body joints")
+        valid = as_flags(self.valid, "body valid")
         if joints.ndim != 3 or joints.shape[1:] != (count, 3):
             raise InputError(f"body joints have shape {joints.shape}; layout '{self.layout}' expects (frames, {count}, 3)")
         if valid.shape != joints.shape[:2]:
             raise InputError(f"body valid has shape {valid.shape}; expected {joints.shape[:2]}, one flag per joint")
         finite = np.isfinite(joints).all(-1)
         if not finite.all():
-            valid = _read_only(valid & finite)
-        object.__setattr__(self, "joints", _zero_unknown(joints, valid))
+            valid = read_only(valid & finite)
+        confidence = as_confidence(self.confidence, valid.shape, "body confidence")
+        object.__setattr__(self, "joints", zero_unknown(joints, valid))
         object.__setattr__(self, "valid", valid)
+        object.__setattr__(self, "confidence", confidence)
+
+    @classmethod
+    def trusted(cls, joints: np.ndarray, valid: np.ndarray, layout: str, confidence: np.ndarray | None = None) -> Body:
+        """Build without any check or copy, like Recording.trusted."""
+        body = object.__new__(cls)
+        body.__dict__.update(joints=joints, valid=valid, layout=layout, confidence=confidence)
+        return body
+
+    def take(self, frames: builtins.slice | np.ndarray) -> Body:
+        """Some frames of it (a slice shares memory); they were checked already."""
+        confidence = None if self.confidence is None else self.confidence[frames]
+        return Body.trusted(self.joints[frames], self.valid[frames], self.layout, confidence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,17 +143,17 @@ class Recording:
 
     def __post_init__(self) -> None:
         _check_names(self)
-        joints = check_joint_shape(_numbers(self.joints, np.float32, "joints"))
+        joints = check_joint_shape(as_numbers(self.joints, np.float32, "joints"))
         frames = len(joints)
-        valid = _flags(self.valid, "valid")
+        valid = as_flags(self.valid, "valid")
         if valid.shape != (frames, 2):
             raise InputError(f"valid has shape {valid.shape}; expected ({frames}, 2), one flag per frame and hand")
         time = check_time(self.time, frames)
-        confidence = _confidence(self.confidence, frames)
+        confidence = as_confidence(self.confidence, (frames, 2, 21), "confidence")
         joints, valid, confidence = _mask_unknown(joints, valid, confidence, self.absent_joints)
         interpolated = self.interpolated
         if interpolated is not None:
-            interpolated = _flags(interpolated, "interpolated")
+            interpolated = as_flags(interpolated, "interpolated")
             if interpolated.shape != (frames, 2):
                 raise InputError(f"interpolated has shape {interpolated.shape}; expected ({frames}, 2)")
         _check_units(joints, valid, self.space)
@@ -226,9 +242,7 @@ class Recording:
             value = getattr(self, name)
             changes[name] = None if value is None else value[frames]
         if self.body is not None:
-            body = object.__new__(Body)
-            body.__dict__.update(joints=self.body.joints[frames], valid=self.body.valid[frames], layout=self.body.layout)
-            changes["body"] = body
+            changes["body"] = self.body.take(frames)
         if self.camera is not None and np.ndim(self.camera.get("pose", 0)) == 3:
             changes["camera"] = {**self.camera, "pose": self.camera["pose"][frames]}
         if self.segments:
@@ -242,32 +256,6 @@ class Recording:
 
 # --------------------------------------------------------------------------------------------------------------------
 # Checks
-
-
-def _read_only(array: np.ndarray) -> np.ndarray:
-    if array.flags.writeable:
-        array.flags.writeable = False
-    return array
-
-
-def _numbers(value: Any, dtype: type, what: str) -> np.ndarray:
-    """A read-only array of numbers; writable input is copied so that nobody can change a Recording from outside."""
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"{what} are of type {array.dtype}; expected real numbers ({np.dtype(dtype).name})")
-    if array.dtype == dtype and not array.flags.writeable:
-        return array
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which is then masked as unknown
-        return _read_only(array.astype(dtype))
-
-
-def _flags(value: Any, what: str) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype.kind in "iu" and array.size and array.min() >= 0 and array.max() <= 1:
-        array = array.astype(bool)
-    if array.dtype != bool:
-        raise InputError(f"{what} is of type {array.dtype}; expected true/false flags (bool)")
-    return _read_only(array.copy()) if array.flags.writeable else array
 
 
 def check_joint_shape(joints: np.ndarray) -> np.ndarray:
@@ -290,7 +278,7 @@ def check_joint_shape(joints: np.ndarray) -> np.ndarray:
 
 def check_time(value: Any, frames: int) -> np.ndarray:
     """Times as (frames,) float64, finite and strictly increasing, else InputError."""
-    time = _numbers(value, np.float64, "times")
+    time = as_numbers(value, np.float64, "times")
     if time.shape != (frames,):
         raise InputError(f"time has shape {time.shape}; expected ({frames},), one time in seconds per frame")
     if not np.isfinite(time).all():
@@ -309,27 +297,6 @@ def check_time(value: Any, frames: int) -> np.ndarray:
     return time
 
 
-def _confidence(value: Any, frames: int) -> np.ndarray | None:
-    if value is None:
-        return None
-    confidence = _numbers(value, np.float32, "confidences")
-    if confidence.shape != (frames, 2, 21):
-        raise InputError(f"confidence has shape {confidence.shape}; expected ({frames}, 2, 21), one number per joint")
-    if np.isnan(confidence).any():
-        confidence = _read_only(np.nan_to_num(confidence, nan=0.0))
-    if confidence.min() < 0 or confidence.max() > 1:
-        raise InputError(f"confidence runs from {confidence.min():.3g} to {confidence.max():.3g}; expected numbers from 0 to 1")
-    return confidence
-
-
-def _zero_unknown(joints: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """joints with 0 wherever they are not present; copied only when something has to change."""
-    if np.any(joints[~present]):  # NaN counts as nonzero
-        joints = joints.copy()
-        joints[~present] = 0
-    return _read_only(joints)
-
-
 def _mask_unknown(
     joints: np.ndarray, valid: np.ndarray, confidence: np.ndarray | None, absent: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -343,17 +310,17 @@ def _mask_unknown(
         if lost[lost[:, :, 0] == 0].any():  # beyond those of hands that lose their root anyway
             confidence = np.ones(joints.shape[:3], np.float32) if confidence is None else confidence.copy()
             confidence[lost] = 0
-            _read_only(confidence)
-        valid = _read_only(valid & finite[:, :, 0])
+            read_only(confidence)
+        valid = read_only(valid & finite[:, :, 0])
     present = np.repeat(valid[:, :, None], 21, axis=2)
     if confidence is not None:
         rootless = valid & ~(confidence[:, :, 0] > 0)
         if rootless.any():
-            valid = _read_only(valid & ~rootless)
+            valid = read_only(valid & ~rootless)
         present = valid[:, :, None] & (confidence > 0)
     if absent:
         present[:, :, list(absent)] = False
-    return _zero_unknown(joints, present), valid, confidence
+    return zero_unknown(joints, present), valid, confidence
 
 
 def _check_units(joints: np.ndarray, valid: np.ndarray, space: str) -> None:

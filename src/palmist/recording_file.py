@@ -6,7 +6,7 @@
     time         (T,) seconds, strictly increasing;  or rate: frames per second of regular frames         [one of them]
     valid        (T, 2) bool; without it a hand counts as seen where its wrist is finite and it is not all zeros
     confidence   (T, 2, 21) from 0 to 1, 0 = unknown          interpolated (T, 2) bool
-    body_joints  (T, V, 3), body_valid (T, V) bool, body_layout "mediapipe25" or "openpose8"
+    body_joints  (T, V, 3), body_valid (T, V) bool, body_confidence (T, V), body_layout: a key of skeleton.BODY_LAYOUTS
     camera_pose  (4, 4) or (T, 4, 4) camera-to-world
     space        "metric" (metres, the default), "image" (fractions of width and height) or "planar" (pixels)
     name, frame, root, subject, session, split, source: text;  aspect: number;  absent_joints: joint numbers
@@ -133,6 +133,8 @@ def write_recording(path: str | Path, recording: Recording) -> Path:
             "body_valid": recording.body.valid,
             "body_layout": recording.body.layout,
         }
+        if recording.body.confidence is not None:
+            arrays["body_confidence"] = recording.body.confidence
     if recording.camera is not None and "pose" in recording.camera:
         arrays["camera_pose"] = np.asarray(recording.camera["pose"], np.float64)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -181,7 +183,8 @@ def read_fields(path: str | Path) -> dict[str, Any]:
         if "body_joints" in arrays:
             joints = arrays["body_joints"]
             valid = arrays.get("body_valid", np.ones(joints.shape[:2], bool))
-            fields["body"] = Body(joints, valid, str(arrays.get("body_layout", "mediapipe25")))
+            layout = str(arrays.get("body_layout", "mediapipe25"))
+            fields["body"] = Body(joints, valid, layout, arrays.get("body_confidence"))
         if "camera_pose" in arrays:
             fields["camera"] = {**(fields.get("camera") or {}), "pose": arrays["camera_pose"]}
     except InputError as error:

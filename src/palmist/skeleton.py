@@ -49,12 +49,51 @@ BODY_LAYOUTS: dict[str, tuple[str, ...]] = {
     "openpose8": (
         "neck", "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist", "mid_hip",
     ),
+    "kinect25": (  # Kinect v2: NTU RGB+D, PKU-MMD
+        "spine_base", "spine_mid", "neck", "head",
+        "left_shoulder", "left_elbow", "left_wrist", "left_hand",
+        "right_shoulder", "right_elbow", "right_wrist", "right_hand",
+        "left_hip", "left_knee", "left_ankle", "left_foot", "right_hip", "right_knee", "right_ankle", "right_foot",
+        "spine_shoulder", "left_hand_tip", "left_thumb", "right_hand_tip", "right_thumb",
+    ),
+    "kinect20": (  # Kinect v1: Northwestern-UCLA
+        "hip_centre", "spine", "shoulder_centre", "head",
+        "left_shoulder", "left_elbow", "left_wrist", "left_hand",
+        "right_shoulder", "right_elbow", "right_wrist", "right_hand",
+        "left_hip", "left_knee", "left_ankle", "left_foot", "right_hip", "right_knee", "right_ankle", "right_foot",
+    ),
+    "coco17": (
+        "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+        "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+        "right_ankle",
+    ),
 }  # fmt: skip
+
+#: The parent of every joint, in the order of BODY_LAYOUTS; the centre joint is its own parent, all others lead to it.
+#: kinect25, kinect20 and coco17 as PySKL and CTR-GCN connect them, mediapipe25 and openpose8 in the same manner.
+BODY_PARENTS: dict[str, tuple[int, ...]] = {
+    "mediapipe25": (0, 0, 1, 2, 0, 4, 5, 3, 6, 0, 0, 0, 0, 11, 12, 13, 14, 15, 16, 15, 16, 15, 16, 11, 12),
+    "openpose8": (0, 0, 1, 2, 0, 4, 5, 0),
+    "kinect25": (1, 20, 20, 2, 20, 4, 5, 6, 20, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18, 20, 7, 7, 11, 11),
+    "kinect20": (1, 2, 2, 2, 2, 4, 5, 6, 2, 8, 9, 10, 0, 12, 13, 14, 0, 16, 17, 18),
+    "coco17": (0, 0, 0, 1, 2, 0, 0, 5, 6, 7, 8, 5, 6, 11, 12, 13, 14),
+}
+
+
+def body_centre(layout: str) -> int:
+    """The joint of a body layout that all others hang on: 20 (the spine between the shoulders) of "kinect25"."""
+    return next(joint for joint, parent in enumerate(BODY_PARENTS[layout]) if joint == parent)
+
+
+def _tree_bones(layout: str) -> tuple[tuple[int, int], ...]:
+    return tuple((parent, child) for child, parent in enumerate(BODY_PARENTS[layout]) if parent != child)
+
 
 #: Pairs of body joints to draw as lines.
 BODY_BONES: dict[str, tuple[tuple[int, int], ...]] = {
     "mediapipe25": ((11, 12), (11, 13), (13, 15), (12, 14), (14, 16), (11, 23), (12, 24), (23, 24)),
     "openpose8": ((0, 1), (1, 2), (2, 3), (0, 4), (4, 5), (5, 6), (0, 7)),
+    **{layout: _tree_bones(layout) for layout in ("kinect25", "kinect20", "coco17")},
 }
 
 
@@ -226,7 +265,9 @@ def mirror(recording: Recording) -> Recording:
     body = recording.body
     if body is not None:
         order = list(mirror_body_order(body.layout))
-        body = replace(body, joints=reflect(body.joints, body.valid)[:, order], valid=body.valid[:, order])
+        confidence = None if body.confidence is None else body.confidence[:, order]
+        joints = reflect(body.joints, body.valid)[:, order]
+        body = replace(body, joints=joints, valid=body.valid[:, order], confidence=confidence)
     provenance = dict(recording.provenance)
     if not provenance.pop("mirrored", False):
         provenance["mirrored"] = True

@@ -3,7 +3,11 @@
     index.json      {"format": "palmist-store", "version": 1}
     index.jsonl     one line per recording: name, frames, where its rows start in each array, checksums, metadata
     joints.npy      (frames, 2, 21, 3) float32      valid.npy (frames, 2) bool       time.npy (frames,) float64
-    confidence.npy, interpolated.npy, body_joints.npy, body_valid.npy, camera_pose.npy: only of recordings with them
+    confidence.npy, interpolated.npy, body_joints.npy, body_valid.npy, body_confidence.npy, camera_pose.npy: only of
+    recordings with them
+
+A recording whose hands are never seen (a skeleton without hands) takes no rows of joints.npy and valid.npy; its index line
+is of version 2.
 
 Order of writing: arrays first, then fsync, then the index line, then fsync. A recording counts when its line is
 complete and its arrays are long enough, whatever the .npy headers say (they are brought up to date when the store is
@@ -35,6 +39,7 @@ __all__ = ["Store", "open_source", "read_fields", "read_recording", "write_recor
 
 FORMAT = "palmist-store"
 VERSION = 1
+LINE_VERSIONS = (1, 2)  # of an index line; 2: without rows for hands that are never seen
 _HEADER_BYTES = 128  # of every .npy here, so that the header can grow in place
 
 
@@ -58,6 +63,7 @@ _COLUMNS: dict[str, _Column] = {
     "interpolated": _Column(np.dtype("?"), (2,)),
     "body_joints": _Column(np.dtype("<f4"), (3,)),  # one row per frame and body joint: layouts differ in length
     "body_valid": _Column(np.dtype("?"), ()),
+    "body_confidence": _Column(np.dtype("<f4"), ()),
     "camera_pose": _Column(np.dtype("<f8"), (4, 4)),
 }
 
@@ -212,13 +218,15 @@ class Store:
             fields["camera"] = {**(fields.get("camera") or {}), "pose": pose if entry["pose_per_frame"] else pose[0]}
         if "body_joints" in arrays:
             frames = entry["frames"]
-            body = object.__new__(Body)  # checked when it was written
-            body.__dict__.update(
-                joints=arrays.pop("body_joints").reshape(frames, -1, 3),
-                valid=arrays.pop("body_valid").reshape(frames, -1),
-                layout=entry["body_layout"],
+            confidence = arrays.pop("body_confidence").reshape(frames, -1) if "body_confidence" in arrays else None
+            fields["body"] = Body.trusted(
+                arrays.pop("body_joints").reshape(frames, -1, 3),
+                arrays.pop("body_valid").reshape(frames, -1),
+                entry["body_layout"],
+                confidence,
             )
-            fields["body"] = body
+        if "joints" not in arrays:
+            arrays |= _unseen_hands(entry["frames"])
         return Recording.trusted(**fields, **arrays)
 
     # ----------------------------------------------------------------------------------------------------- writing
@@ -259,8 +267,14 @@ class Store:
         arrays: dict[str, np.ndarray | None] = {
             key: getattr(recording, key) for key in ("joints", "valid", "time", "confidence", "interpolated")
         }
+        bare = recording.confidence is None and recording.interpolated is None and not recording.valid.any()
+        if bare and recording.body is not None:
+            entry["version"] = LINE_VERSIONS[-1]
+            arrays = {"time": recording.time}
         if recording.body is not None:
             arrays |= {"body_joints": recording.body.joints.reshape(-1, 3), "body_valid": recording.body.valid.ravel()}
+            if recording.body.confidence is not None:
+                arrays["body_confidence"] = recording.body.confidence.ravel()
             entry["body_layout"] = recording.body.layout
         if recording.camera is not None and "pose" in recording.camera:
             pose = np.asarray(recording.camera["pose"], np.float64)
@@ -343,6 +357,13 @@ class Store:
             self.close()
 
 
+def _unseen_hands(frames: int) -> dict[str, np.ndarray]:
+    """Two hands that are never seen, as views of one zero."""
+    nothing = {"joints": np.zeros((), np.float32), "valid": np.zeros((), bool)}
+    shapes = {"joints": (frames, 2, 21, 3), "valid": (frames, 2)}
+    return {name: np.broadcast_to(value, shapes[name]) for name, value in nothing.items()}
+
+
 def _rows_used(entries: list[dict[str, Any]]) -> dict[str, int]:
     """How many rows of each array belong to recordings."""
     used = dict.fromkeys(_COLUMNS, 0)
@@ -380,8 +401,8 @@ def _check_version(path: Path) -> list[str]:
     return []
 
 
-def _refuse_version(version: object, path: Path) -> None:
-    if version != VERSION:
+def _refuse_version(version: object, path: Path, known: tuple[int, ...] = (VERSION,)) -> None:
+    if version not in known:
         raise InputError(
             f"{path} is a store of version {version}; this Palmist reads version {VERSION}; "
             "update it with: pip install -U palmist, or make the store again with palmist prepare"
@@ -402,7 +423,7 @@ def _read_index(file: Path) -> tuple[list[dict[str, Any]], str | None]:
                 raise ValueError("keys are missing")
         except (ValueError, AttributeError):
             return entries, f"line {number} of index.jsonl is not readable, {len(lines) - number + 1} lines are lost"
-        _refuse_version(entry["version"], file.parent)
+        _refuse_version(entry["version"], file.parent, LINE_VERSIONS)
         entries.append(entry)
     return entries, "index.jsonl ends inside a line" if unfinished else None
 
@@ -422,7 +443,8 @@ def _whole_entries(path: Path, entries: list[dict[str, Any]]) -> tuple[list[dict
                 )
     used = _rows_used(entries)
     expected = {name: _HEADER_BYTES + used[name] * column.row_bytes for name, column in _COLUMNS.items()}
-    if short := [name for name in _COLUMNS if sizes[name] < expected[name]]:
+    there = {name for name in _COLUMNS if used[name] or (path / f"{name}.npy").is_file()}  # stores of older versions lack some
+    if short := [name for name in _COLUMNS if name in there and sizes[name] < expected[name]]:
         return entries, f"{', '.join(short)}.npy is cut off inside its header"
     if longer := [name for name in _COLUMNS if sizes[name] > expected[name]]:
         return entries, f"{', '.join(longer)} holds rows that no index line names (an append was cut off or is running)"

@@ -44,7 +44,8 @@ class SetConfig:
     exclude: names of recordings to leave out (a set that names nobody is split by recording).
     share: chance of a training window to come from this set.
     span: a name in a recording's provenance that holds [start, end] seconds to train on, None for the whole.
-    unsigned_label: label for synthetic recordings without a sign, see `palmist.augment.make_unsigned`.
+    unsigned_label: label for synthetic recordings without a sign, see `palmist.augment.make_unsigned`; unsigned_share: their
+        share of a batch.
     """
 
     reader: str | None = None
@@ -55,6 +56,7 @@ class SetConfig:
     share: float = 1.0
     span: str | None = None
     unsigned_label: str | None = None
+    unsigned_share: float = 0.08
     augment: dict[str, float] = field(default_factory=dict)
 
 
@@ -295,6 +297,7 @@ class LabelledTask(ABC):
                     space=sequences[0].space,
                     share=entry.share,
                     unsigned_label=unsigned,
+                    unsigned_share=entry.unsigned_share,
                     augment=build_config(AugmentConfig, entry.augment, f"data.sets.{key}.augment"),
                 )
             )
@@ -404,6 +407,24 @@ def _rival_task(kind: str) -> Any:
     return RivalTask(kind)
 
 
+def _skeleton_task() -> Any:
+    from palmist.skeleton_task import SkeletonTask
+
+    return SkeletonTask()
+
+
+def _clip_task() -> Any:
+    from palmist.clip_task import ClipTask
+
+    return ClipTask()
+
+
+def _rgb_task() -> Any:
+    from palmist.rgb_task import RGBTask
+
+    return RGBTask()
+
+
 def _generative_task(name: str) -> Any:
     from palmist import generative_tasks
 
@@ -416,6 +437,12 @@ def _image_task(name: str) -> Any:
     return getattr(image_task, name)()
 
 
+def _video_task(kind: str) -> Any:
+    from palmist.video_tasks import VideoTask
+
+    return VideoTask(kind)
+
+
 TASKS: dict[str, Callable[[], Any]] = {
     "ghtt_p": PoseTask,
     "ghtt_refine": RefineTask,
@@ -423,11 +450,16 @@ TASKS: dict[str, Callable[[], Any]] = {
     "feature_network": _feature_task,
     "htt": partial(_rival_task, "htt"),
     "recognition_only": partial(_rival_task, "recognition_only"),
+    "bharnet": _skeleton_task,
+    "bharnet_clips": _clip_task,
+    "rgb_guided": _rgb_task,
     "flattened": partial(_generative_task, "FlattenedTask"),
     "posegpt_codec": partial(_generative_task, "CodecTask"),
     "posegpt": partial(_generative_task, "PoseGPTTask"),
     "image_estimator": partial(_image_task, "ImageTask"),
     "clip_object": partial(_image_task, "ClipObjectTask"),
+    "emim": partial(_video_task, "emim"),
+    "uniformer": partial(_video_task, "uniformer"),
 }
 
 __all__ += ["GHTT", "labelled_parts", "load_p_block", "load_recordings"]

@@ -14,12 +14,13 @@ from palmist.config import TrainConfig, load_config
 from palmist.readers import reader
 from palmist.store import write_store
 from palmist.tasks import TASKS
+from palmist.video_sets import VIDEO_SETS
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 FILES = sorted(FOLDER.rglob("*.yaml"))
 
 
-GATED = ("h2o", "assembly101", "assemblyhands")
+GATED = ("h2o", "assembly101", "assemblyhands", "ntu60", "ntu120", "pku_mmd", "n_ucla")
 
 
 @pytest.fixture(scope="session")
@@ -35,17 +36,43 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return made
 
 
+VIDEO_TASKS = ("emim", "uniformer")
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Roots of the made-up examples in the place of the sets of videos."""
+    folder = tmp_path_factory.mktemp("videos")
+    return {name: str(entry.example(folder / name)) for name, entry in VIDEO_SETS.items()}
+
+
+def small_videos(data: dict[str, Any], videos: dict[str, str]) -> dict[str, Any]:
+    """A few tiny clips in the place of real ones, a few blocks, without weights to begin from."""
+    changes: dict[str, Any] = {"data.clip.frames": 2, "data.clip.size": 32, "data.weights": None, "data.workers": 0}
+    changes["model.depths"] = [1, 1, 2, 2]  # widths and all else as they are
+    for part in ("sets", "validation"):
+        for name in data.get(part, {}):
+            changes[f"data.{part}.{name}.limit"] = 4
+            if name in videos:
+                changes[f"data.{part}.{name}.root"] = videos[name]
+    return changes
+
+
 def test_there_are_configurations_to_test() -> None:
     assert {load_config(TrainConfig, file).task for file in FILES} == set(TASKS)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_a_configuration_is_built_and_stepped_once(file: Path, tmp_path: Path, stores: dict[str, str]) -> None:
+def test_a_configuration_is_built_and_stepped_once(
+    file: Path, tmp_path: Path, stores: dict[str, str], videos: dict[str, str]
+) -> None:
     few: dict[str, Any] = {"batch_size": 2, "processes": 1}
     named = load_config(TrainConfig, file).data.get("sets", {})
-    few |= {f"data.sets.{name}.store": stores[name] for name, entry in named.items() if "store" in entry}
+    few |= {f"data.sets.{name}.store": stores[Path(e["store"]).name] for name, e in named.items() if "store" in e}
     if "draw" in load_config(TrainConfig, file).data:
         few |= {"data.draw.clips": 6, "data.draw.size": 48}
+    if load_config(TrainConfig, file).task in VIDEO_TASKS:
+        few |= small_videos(load_config(TrainConfig, file).data, videos)
     config = load_config(TrainConfig, file, few)
     if "i_checkpoint" in config.data:
         image_config = TrainConfig(task="image_estimator", steps=1, data={"draw": config.data["draw"]})
@@ -64,6 +91,12 @@ def test_a_configuration_is_built_and_stepped_once(file: Path, tmp_path: Path, s
         content = codec_task.collect(codec_task.build_model(config), config)
         untrained = save_checkpoint(tmp_path / "codec", content.state, content.config, content.statistics)
         config = load_config(TrainConfig, file, {**few, "data.codec_checkpoint": str(untrained)})
+    if "skeleton_checkpoint" in config.data:
+        guide_config = load_config(TrainConfig, FOLDER / "bharnet" / "bharnet_small.yaml")
+        guide_task = TASKS["bharnet"]()
+        content = guide_task.collect(guide_task.build_model(guide_config), guide_config)
+        untrained = save_checkpoint(tmp_path / "guide", content.state, content.config, content.statistics)
+        config = load_config(TrainConfig, file, {**few, "data.skeleton_checkpoint": str(untrained), "data.clips": 4})
     task = TASKS[config.task]()
     data = task.train_data(config)
     torch.manual_seed(0)

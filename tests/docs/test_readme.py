@@ -59,6 +59,11 @@ def test_the_estimators_card_shows_the_records(monkeypatch: pytest.MonkeyPatch) 
     assert len(module.results_table().splitlines()) > 12
 
 
+def test_bharnets_card_shows_the_records() -> None:
+    module = load("ship_bharnet")
+    assert module.results_table() in (module.SHIPPED / "card.md").read_text(encoding="utf-8")
+
+
 def test_commands_and_links_of_the_readme_exist() -> None:
     names = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     used = set(re.findall(r"palmist (demo|[a-z]+)\b(?= )", " ".join(re.findall(r"```sh\n(.*?)```", README, flags=re.S))))

@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 from palmist.cli import app
 from palmist.errors import InputError
 from palmist.readers import READERS, reader, reader_options
+from palmist.skeleton_clip import clips_of
 from palmist.store import Store
 
+SKELETONS = ("ntu60", "ntu120", "pyskl", "pku_mmd", "n_ucla")
 EXAMPLES = [name for name, entry in READERS.items() if entry.example is not None]
 
 
@@ -28,7 +30,25 @@ def test_an_example_becomes_a_store(name: str, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     store = Store.open(tmp_path / "store")
     assert len(store) > 0
-    assert all(recording.valid.any() for recording in store)
+    if name in SKELETONS:
+        assert all(recording.body is not None and not recording.valid.any() for recording in store)
+        assert sum(bool(clip.mask.any()) for clip in clips_of(store)) >= 3
+    else:
+        assert all(recording.valid.any() for recording in store)
+
+
+def test_a_store_of_skeletons_holds_several_people_their_scores_and_splits(tmp_path: Path) -> None:
+    words = ["prepare", "ntu60", "--example", "--root", str(tmp_path / "root"), "--out", str(tmp_path / "store")]
+    result = CliRunner().invoke(app, [*words, "--option", "split=xview", "--option", "denoise=true"])
+    assert result.exit_code == 0, result.output
+    store = Store.open(tmp_path / "store")
+    assert {recording.split for recording in store} == {"train", "test"}
+    clips = {clip.name: clip for clip in clips_of(store)}
+    pair = clips["ntu60/S001C003P002R001A050"]
+    assert (pair.persons, pair.label_number, pair.splits) == (2, 50, {"xsub": "train", "xview": "train"})
+    assert set(pair.score[pair.mask]) == {0.5, 1.0}
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "store")])
+    assert result.exit_code == 0, result.output
 
 
 def test_a_readers_options_come_from_the_command_line(tmp_path: Path) -> None:

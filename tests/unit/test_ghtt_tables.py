@@ -11,6 +11,7 @@ import torch
 from palmist.benchmark import ghtt_tables as tables
 from palmist.evaluate import load_ghtt
 from palmist.long_futures import LONGEST, OBSERVED, ghtt_predictor, long_windows
+from palmist.metrics.intervals import over_seeds
 from palmist.model_zoo import checkpoint_path
 from palmist.readers import open_data
 from palmist.splits import recordings_of
@@ -48,12 +49,12 @@ def test_refined_hands_come_back_where_they_were() -> None:
 def test_an_interval_holds_the_mean_and_widens_with_the_seeds() -> None:
     values = np.random.default_rng(0).normal(size=(1, 60)) + np.array([[-1.0], [0.0], [1.0]])
     groups = np.repeat(np.arange(20), 3)
-    value, n, (low, high) = tables._over_seeds(values, groups)
+    value, n, (low, high) = over_seeds(values, groups)
     assert n == 60
     assert low < value < high
-    _, _, alone = tables._over_seeds(values[1:2], groups)
+    _, _, alone = over_seeds(values[1:2], groups)
     assert high - low > 2 * (alone[1] - alone[0])
-    assert tables._over_seeds(np.where(groups == 3, np.nan, values), groups)[1] == 57
+    assert over_seeds(np.where(groups == 3, np.nan, values), groups)[1] == 57
 
 
 def test_windows_keep_what_they_observe_and_short_ones_can_be_given_their_first_clip() -> None:

@@ -13,12 +13,14 @@ from palmist.recording import ActionSegment
 from palmist.skeleton import (
     BODY_BONES,
     BODY_LAYOUTS,
+    BODY_PARENTS,
     BODY_SIDES,
     BONES,
     CONVENTIONS,
     FINGERTIPS,
     JOINT_NAMES,
     PALM,
+    body_centre,
     from_canonical,
     mirror,
     mirror_body_order,
@@ -44,6 +46,38 @@ def test_body_layouts():
     assert BODY_SIDES["openpose8"].wrist == (6, 3)
     for layout, bones in BODY_BONES.items():
         assert max(max(bone) for bone in bones) < len(BODY_LAYOUTS[layout])
+
+
+@pytest.mark.parametrize("layout", BODY_LAYOUTS)
+def test_body_joints_hang_on_one_centre_and_come_in_mirror_pairs(layout):
+    parents, names = BODY_PARENTS[layout], BODY_LAYOUTS[layout]
+    assert len(parents) == len(names) == len(set(names))
+    centre = body_centre(layout)
+    for joint in range(len(names)):
+        path = [joint]
+        while parents[path[-1]] != path[-1]:
+            path.append(parents[path[-1]])
+            assert len(path) <= len(names)
+        assert path[-1] == centre
+    order = mirror_body_order(layout)
+    assert [order[other] for other in order] == list(range(len(names)))
+    assert all(("left" in names[i].split("_")) == ("right" in names[order[i]].split("_")) for i in range(len(names)))
+    if layout not in ("mediapipe25", "openpose8"):  # the tree keeps its shape in a mirror
+        assert [parents[order[i]] for i in range(len(names))] == [order[parents[i]] for i in range(len(names))]
+
+
+def test_kinect_joints_are_connected_as_published():
+    v2 = "1-2 2-21 3-21 4-3 5-21 6-5 7-6 8-7 9-21 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1 18-17 19-18 20-19 22-8 23-8"
+    v1 = "1-2 2-3 4-3 5-3 6-5 7-6 8-7 9-3 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1 18-17 19-18 20-19"
+    for layout, edges, centre in (("kinect25", f"{v2} 24-12 25-12", 21), ("kinect20", v1, 3)):
+        found = {(child + 1, parent + 1) for child, parent in enumerate(BODY_PARENTS[layout]) if child != parent}
+        assert found == {tuple(map(int, edge.split("-"))) for edge in edges.split()}
+        assert body_centre(layout) == centre - 1
+        assert len(BODY_BONES[layout]) == len(BODY_LAYOUTS[layout]) - 1
+    names = BODY_LAYOUTS["kinect25"]
+    hands = [[names[i] for i in side] for side in ((6, 7, 21, 22), (10, 11, 23, 24))]
+    assert hands == [[f"{side}_{part}" for part in ("wrist", "hand", "hand_tip", "thumb")] for side in ("left", "right")]
+    assert BODY_SIDES["kinect25"].elbow == (5, 9)
 
 
 # Names of the joints in the order of each source, written down from the sets' documentation.

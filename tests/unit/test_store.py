@@ -11,7 +11,7 @@ import pytest
 
 from conftest import tiny_body, tiny_recording
 from palmist.errors import InputError
-from palmist.recording import Recording
+from palmist.recording import Body, Recording
 from palmist.store import Store, open_source, write_store
 
 ARRAYS = ("joints", "valid", "time", "confidence", "interpolated")
@@ -29,6 +29,9 @@ def assert_same(found: Recording, expected: Recording) -> None:
         assert found.body.layout == expected.body.layout
         np.testing.assert_array_equal(found.body.joints, expected.body.joints)
         np.testing.assert_array_equal(found.body.valid, expected.body.valid)
+        assert (found.body.confidence is None) == (expected.body.confidence is None)
+        if expected.body.confidence is not None:
+            np.testing.assert_array_equal(found.body.confidence, expected.body.confidence)
     assert (found.camera is None) == (expected.camera is None)
     if expected.camera is not None:
         assert found.camera.keys() == expected.camera.keys()
@@ -41,12 +44,17 @@ def assert_same(found: Recording, expected: Recording) -> None:
         assert getattr(found, name) == getattr(expected, name), name
 
 
+def sure_body(frames: int, layout: str) -> Body:
+    body = tiny_body(frames, layout)
+    return Body(body.joints, body.valid, layout, np.linspace(0, 1, body.valid.size).reshape(body.valid.shape))
+
+
 def mixed_recordings(full: Recording) -> list[Recording]:
     """Different lengths, spaces and optional arrays, two body layouts."""
     return [
         tiny_recording(5, seed=1),
         full,
-        tiny_recording(7, seed=2, space="image", aspect=4 / 3, aspect_assumed=True, body=tiny_body(7, "mediapipe25")),
+        tiny_recording(7, seed=2, space="image", aspect=4 / 3, aspect_assumed=True, body=sure_body(7, "mediapipe25")),
         tiny_recording(3, seed=3, confidence=np.full((3, 2, 21), 0.5), camera={"pose": np.eye(4)}),
     ]
 
@@ -135,6 +143,39 @@ def test_create_refuses_to_destroy(tmp_path):
     assert (tmp_path / "photos" / "a.jpg").exists()
 
 
+def bodies_without_hands() -> list[Recording]:
+    nothing = {"joints": np.zeros((6, 2, 21, 3)), "valid": np.zeros((6, 2), bool)}
+    plain, sure = tiny_body(6, "kinect25"), sure_body(6, "coco17")
+    return [
+        tiny_recording(6, seed=1, name="plain", body=plain, **nothing),
+        tiny_recording(4, seed=2, name="hands"),
+        tiny_recording(6, seed=3, name="sure", body=sure, **nothing),
+    ]
+
+
+def test_a_body_without_hands_takes_no_rows_for_hands(tmp_path):
+    recordings = bodies_without_hands()
+    store = write_store(tmp_path / "s", recordings)
+    for found, expected in zip(store, recordings, strict=True):
+        assert_same(found, expected)
+    assert len(np.load(tmp_path / "s" / "joints.npy")) == 4
+    assert store["plain"].slice(1, 3).joints.shape == (2, 2, 21, 3)
+    versions = [json.loads(line)["version"] for line in (tmp_path / "s" / "index.jsonl").read_text().splitlines()]
+    assert versions == [2, 1, 2]
+    assert store.verify() == []
+
+
+def test_a_store_of_before_body_confidence_opens_without_a_word(tmp_path):
+    write_store(tmp_path / "s", [tiny_recording(4, seed=2, name="hands")])
+    (tmp_path / "s" / "body_confidence.npy").unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store = Store.open(tmp_path / "s")
+    store.extend(bodies_without_hands()[2:])
+    store.close()
+    np.testing.assert_allclose(Store.open(tmp_path / "s")["sure"].body.confidence[-1, -1], 1)
+
+
 def test_unknown_version_and_foreign_folders_say_what_to_do(tmp_path):
     write_store(tmp_path / "s", [tiny_recording(4)])
     (tmp_path / "s" / "index.json").write_text(json.dumps({"format": "palmist-store", "version": 7}))
@@ -178,13 +219,14 @@ def expected_whole(recordings, name: str, size: int, full_size: int, line_ends: 
         return sum(end <= size for end in line_ends)
     whole = end = 0
     row = {"joints": 504, "valid": 2, "time": 8, "confidence": 168, "interpolated": 2, "body_joints": 12,
-           "body_valid": 1, "camera_pose": 128}[name.removesuffix(".npy")]  # fmt: skip
+           "body_valid": 1, "body_confidence": 4, "camera_pose": 128}[name.removesuffix(".npy")]  # fmt: skip
     for recording in recordings:
         rows = {
             "confidence": 0 if recording.confidence is None else len(recording),
             "interpolated": 0 if recording.interpolated is None else len(recording),
             "body_joints": 0 if recording.body is None else recording.body.valid.size,
             "body_valid": 0 if recording.body is None else recording.body.valid.size,
+            "body_confidence": getattr(recording.body, "confidence", None) is not None and recording.body.valid.size,
             "camera_pose": 0 if recording.camera is None else np.reshape(recording.camera["pose"], (-1, 4, 4)).shape[0],
         }.get(name.removesuffix(".npy"), len(recording))
         end += rows * row

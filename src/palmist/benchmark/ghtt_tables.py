@@ -17,7 +17,6 @@ seed, is its smallest and largest value.
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from palmist import long_futures, pose_vector
 from palmist.action_bank import pad_sequences
 from palmist.augment import HandBatch
 from palmist.benchmark import plan
+from palmist.benchmark.kept import measured
 from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.evaluate import load_ghtt, recognise
 from palmist.feature_task import load_feature_network
@@ -46,6 +46,7 @@ from palmist.long_futures import (
     posegpt_predictor,
     true_features,
 )
+from palmist.metrics.intervals import over_seeds
 from palmist.metrics.motion import frechet_distance
 from palmist.metrics.pose import mpjpe_pa_errors, mpjpe_ra_errors
 from palmist.models.baselines.flattened import STRONGER, WEAKER
@@ -209,43 +210,10 @@ def _trained(seed: int, names: Sequence[str]) -> bool:
 
 
 def _measured(name: str, checkpoints: Sequence[str], measure: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """What was measured of these checkpoints before, or measured now and kept under runs/benchmark/measured.
-
-    Kept by the content of the checkpoints, of this file and of `palmist.long_futures`: delete the folder after a change of a
-    network's code.
-    """
-    code = hashlib.sha256()
-    for file in (Path(__file__), Path(long_futures.__file__), *(Path(c) / "model.safetensors" for c in checkpoints)):
-        code.update(file.read_bytes())
-    kept = plan.ROOT / "measured" / f"{name}_{code.hexdigest()[:16]}.npz"
-    if kept.is_file():
-        with np.load(kept, allow_pickle=False) as arrays:
-            return {key.replace("|", "/"): arrays[key] for key in arrays.files}
-    found = measure()
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = kept.with_suffix(".unfinished.npz")
-    np.savez(unfinished, **{key.replace("/", "|"): value for key, value in found.items()})  # type: ignore[arg-type]
-    unfinished.replace(kept)
-    return found
+    return measured(name, checkpoints, (__file__, long_futures.__file__), measure)
 
 
 # ---------------------------------------------------------------------------------------------------- records
-
-
-def _over_seeds(values: np.ndarray, groups: np.ndarray) -> tuple[float, int, tuple[float, float]]:
-    """Mean of values (S, N), n, and an interval that resamples seeds and groups; nan does not count."""
-    there = np.isfinite(values).all(0)
-    values, groups = values[:, there].astype(float), groups[there]
-    names, index = np.unique(groups, return_inverse=True)
-    sums = np.stack([np.bincount(index, row, len(names)) for row in values])  # (S, G)
-    counts = np.bincount(index, minlength=len(names))
-    generator = np.random.default_rng(0)
-    means = []
-    for _ in range(2000):
-        seeds, drawn = generator.integers(0, len(sums), len(sums)), generator.integers(0, len(names), len(names))
-        means.append(sums[seeds][:, drawn].sum() / (len(sums) * counts[drawn].sum()))
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(values.mean()), int(there.sum()), (float(low), float(high))
 
 
 def _prediction_records(
@@ -268,8 +236,8 @@ def _prediction_records(
         columns = {f"apd_{side}": [score["apd"][kept, hand] for score in found.values()] for hand, side in enumerate(SIDES)}
         columns["ade_k20"] = [score["ade_best"][kept, 1] for score in found.values()]
         for metric, values in columns.items():
-            value, counted, interval = _over_seeds(np.stack(values), np.arange(n))
-            records.append(make_record(f"{prefix}/{metric}_{seconds}s", value, "px", counted, note, interval, seeds))
+            mean = over_seeds(np.stack(values), np.arange(n))
+            records.append(make_record(f"{prefix}/{metric}_{seconds}s", mean.value, "px", mean.n, note, mean.interval, seeds))
     return records
 
 
@@ -293,7 +261,7 @@ def ghtt_tables(train: bool = True) -> list[BenchmarkRecord]:
         ]
         for name in found[0] if found else ():
             unit = "share" if "accuracy" in name else "mm of a 90 mm hand"
-            value, n, interval = _over_seeds(np.stack([values[name] for values in found]), sessions)
+            value, n, interval = over_seeds(np.stack([values[name] for values in found]), sessions)
             records.append(make_record(name, value, unit, n, COMMAND, interval, seeds))
     features = str(plan.ROOT / "feature_reach" / "last")
     network = load_feature_network(features)

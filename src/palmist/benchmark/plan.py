@@ -13,7 +13,10 @@ from typing import Any
 
 from palmist.splits import FOLDS
 
-__all__ = ["ROOT", "TABLE_SEEDS", "Job", "fold_of_person", "jobs", "table_jobs", "train_missing"]
+__all__ = [
+    "BODY_HAND", "BODY_HAND_BOTH", "ROOT", "TABLE_SEEDS", "Job", "body_hand_jobs", "fold_of_person", "jobs", "table_jobs",
+    "train_missing",
+]  # fmt: skip
 
 ROOT = Path("runs/benchmark")
 TABLE_SEEDS = (0, 1, 2)
@@ -127,11 +130,38 @@ def _table_jobs(seed: int) -> Iterator[Job]:
         yield Job(f"t{seed}_{name}", f"configs/{config}.yaml", settings, None if after is None else f"t{seed}_{after}")
 
 
+#: model of the body-and-hand table -> its settings. All have the same steps and batches.
+BODY_HAND: dict[str, dict[str, Any]] = {
+    "bharnet": {},
+    "unified_graph": {"model.experts": ["unified"], "model.pool_attention": False},
+    "body_only": {"model.experts": ["body"], "model.pool_attention": False},
+    "hand_only": {"model.experts": ["hand"], "model.pool_attention": False},
+    "bharnet_no_attention": {"model.pool_attention": False},
+    "bharnet_noisy_or": {"model.fusion": "noisy_or"},
+    "bharnet_expert_branch": {"model.expert_branch": True},
+}
+#: models that are trained on both splits; the others on cross-signer A alone.
+BODY_HAND_BOTH = ("bharnet", "unified_graph", "body_only", "hand_only")
+
+
+def body_hand_jobs() -> Iterator[Job]:
+    """Trainings behind the section bharnet: s{seed}_{split}_{model} for the splits a (fold 1) and b (fold 2)."""
+    for model, changes in BODY_HAND.items():
+        for split, number in (("a", 1), ("b", 2)):
+            if split == "b" and model not in BODY_HAND_BOTH:
+                continue
+            people = {"data.sets.asl_words.subjects": _seen(number)["data.sets.asl_words.subjects"]}
+            if split == "b":  # its signer's recordings of "idle" never show a hand
+                people |= {"data.sets.asl_words.unsigned_label": "idle"}
+            for seed in TABLE_SEEDS:
+                yield Job(f"s{seed}_{split}_{model}", "configs/bharnet/bharnet_small.yaml", {**people, **changes, "seed": seed})
+
+
 def train_missing(names: set[str] | None = None) -> None:
     """Train what is not there yet (runs/benchmark/NAME/last); a run that was cut off goes on."""
     from palmist.train import train_from_file
 
-    for job in (*jobs(), *table_jobs()):
+    for job in (*jobs(), *table_jobs(), *body_hand_jobs()):
         if names is not None and job.name not in names:
             continue
         run = ROOT / job.name

@@ -396,6 +396,13 @@ def ghtt_tables() -> list[BenchmarkRecord]:
     return measure()
 
 
+def bharnet() -> list[BenchmarkRecord]:
+    """Body and hand experts and their rivals on signed words."""
+    from palmist.benchmark.body_hand import body_hand
+
+    return body_hand()
+
+
 def points() -> list[BenchmarkRecord]:
     """Point tracking on rendered clips with known truth."""
     from palmist.benchmark.video_quality import points as measure
@@ -426,6 +433,7 @@ SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "prediction": prediction,
     "futures": futures,
     "ghtt-tables": ghtt_tables,
+    "bharnet": bharnet,
     "points": points,
     "video": video,
     "estimator": estimator,

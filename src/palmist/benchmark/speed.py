@@ -7,6 +7,8 @@ interval. Weights are random where the value does not depend on them.
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.errors import InputError
@@ -26,16 +29,16 @@ __all__ = ["CASES", "run"]
 COMMAND = "OMP_NUM_THREADS=1 palmist benchmark speed"  # numpy's own threads would count as CPU time
 
 
-def _measure(calls: Sequence[Callable[[], object]], repeats: int) -> np.ndarray:
-    """CPU seconds (repeats, len(calls)), calls in turn."""
+def _measure(calls: Sequence[Callable[[], object]], repeats: int, clock: Callable[[], float] = time.process_time) -> np.ndarray:
+    """CPU seconds, or those of another clock, (repeats, len(calls)), calls in turn."""
     for call in calls:
         call()
     seconds = np.zeros((repeats, len(calls)))
     for row in range(repeats):
         for column, call in enumerate(calls):
-            start = time.process_time()
+            start = clock()
             call()
-            seconds[row, column] = time.process_time() - start
+            seconds[row, column] = clock() - start
     return seconds
 
 
@@ -212,6 +215,127 @@ def _render(repeats: int) -> list[BenchmarkRecord]:
     return records
 
 
+def _ten_minutes(repeats: int) -> list[BenchmarkRecord]:
+    """Ten minutes at 30 frames/s of real two-hand reaches, one after the other, through one stream: latency and memory."""
+    import resource
+
+    from palmist import load
+    from palmist.readers import open_data
+
+    recordings = open_data("reach_to_grasp")
+    frames = (
+        (np.asarray(r.joints[t]), np.asarray(r.known[t])) for r in itertools.cycle(recordings) for t in range(len(r))
+    )  # fmt: skip
+    stream = load("ghtt-small").stream(30.0, space="planar")
+    count, minute = 18_000, 1_800
+    seconds, memory = np.zeros(count), np.zeros(count // minute)
+    for i in range(count):
+        joints, known = next(frames)
+        start = time.process_time()
+        stream.push(joints, known, i / 30)
+        seconds[i] = time.process_time() - start
+        memory[i // minute] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    minutes = seconds.reshape(-1, minute)
+    prefix = "speed/small/ten_minute_stream"
+    records = [
+        make_record(
+            f"{prefix}_step_p{share:g}/cpu_seconds", float(np.quantile(seconds, share / 100)), "s", count, COMMAND, threads=1
+        )
+        for share in (50, 99)
+    ]
+    for share in (50, 99):
+        levels = np.quantile(minutes, share / 100, axis=1)
+        ratio = float(levels[-1] / levels[1])
+        records.append(
+            make_record(f"{prefix}_p{share:g}_last_over_second_minute/ratio", ratio, "times", minute, COMMAND, threads=1)
+        )
+    growth = float(memory[-1] - memory[1])  # the first minute holds what is made once
+    records.append(make_record(f"{prefix}/peak_memory_growth", growth, "MiB", count, COMMAND, threads=1))
+    return records
+
+
+def _video(repeats: int) -> list[BenchmarkRecord]:
+    """A video read from end to end against MediaPipe alone on the same decoded frames, in wall time: both use threads."""
+    from palmist import load
+    from palmist.demo_data import demo_video
+    from palmist.perception.hands import MediaPipeHands
+    from palmist.perception.video import Video
+    from palmist.read_video import read_video
+
+    clip, reader = demo_video()[0], load("ghtt-small")
+    found: dict[str, int] = {}
+
+    def alone() -> None:
+        with MediaPipeHands() as tracker:
+            found["alone"] = sum(len(tracker.detect(moment, image)) > 0 for image, moment in Video(clip))
+
+    def whole() -> None:
+        with MediaPipeHands() as tracker:
+            found["whole"] = int(read_video(clip, reader, tracker, futures=20).recording.valid.any(1).sum())
+
+    frames = sum(1 for _ in Video(clip))
+    seconds = _measure([alone, whole], repeats, time.perf_counter)
+    if found["alone"] != found["whole"]:
+        raise InputError(
+            f"the tracker alone finds hands in {found['alone']} frames, reading in {found['whole']}; expected the same"
+        )
+    return [
+        _seconds("speed/video/mediapipe/frames_per_second", frames / seconds[:, 0], "frames/s"),
+        _seconds("speed/video/read_video/frames_per_second", frames / seconds[:, 1], "frames/s"),
+        _ratio("speed/video/read_video/ratio", seconds[:, 0], seconds[:, 1]),
+    ]
+
+
+def _bharnet(repeats: int) -> list[BenchmarkRecord]:
+    """Recordings per second of BHaRNet small against one graph of body and both hands by ST-GCN++ in its plain form.
+
+    The graph has the width and depth of BHaRNet's experts (`unified_graph`, whose accuracy the quality benchmark gives), or
+    those that are published. ST-GCN++ with joints first is also compared with its plain form, outputs equal.
+    """
+    from palmist.models.bharnet import PRESETS, BHaRNet, BHaRNetConfig, Expert
+    from palmist.models.graph_backbones import TrunkConfig
+    from palmist.readers import open_data
+    from palmist.skeleton_task import skeleton_batch
+
+    small = dataclasses.replace(PRESETS["small"], labels=("a", "b"))
+    unified = dataclasses.replace(small, experts=("unified",), pool_attention=False)
+    published = BHaRNetConfig(
+        body_graph=small.body_graph, experts=("unified",), trunk=TrunkConfig(), frames=small.frames, rate=small.rate,
+        labels=("a", "b"),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    models = [BHaRNet(config).eval() for config in (small, unified, published)]
+    recordings = [recording for recording in open_data("asl_words")[::60] if recording.valid.any()][:64]
+    batch = skeleton_batch(recordings, small)
+
+    def run(model: BHaRNet, joints_first: bool) -> Tensor:
+        for expert in model.experts.values():
+            assert isinstance(expert, Expert)
+            expert.trunk.joints_first = joints_first
+        return model.recognise(**batch)
+
+    for model in models:
+        apart = float((run(model, True) - run(model, False)).abs().max())
+        if apart > 1e-4:
+            raise InputError(f"both forms of ST-GCN++ differ by {apart:g}; expected the same probabilities")
+    own, one, full = models
+    calls = [
+        lambda: run(own, True), lambda: run(one, True), lambda: run(one, False), lambda: run(full, True),
+        lambda: run(full, False),
+    ]  # fmt: skip
+    seconds = _measure(calls, repeats).T
+    names = ("bharnet_small", "unified_joints_first", "unified_plain", "published_joints_first", "published_plain")
+    return [
+        *(
+            _seconds(f"speed/bharnet/{name}/per_second", len(recordings) / column, "recordings/s")
+            for name, column in zip(names, seconds, strict=True)
+        ),
+        _ratio("speed/bharnet/joints_first_over_plain/ratio", seconds[4], seconds[3]),
+        _ratio("speed/bharnet/bharnet_over_unified_plain/ratio", seconds[2], seconds[0]),
+        _ratio("speed/bharnet/bharnet_over_published_plain/ratio", seconds[4], seconds[0]),
+    ]
+
+
 CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "paper": lambda repeats: _futures("paper", repeats),
     "small": lambda repeats: _futures("small", repeats),
@@ -220,6 +344,9 @@ CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "store": _store,
     "readers": _readers,
     "render": _render,
+    "ten_minutes": _ten_minutes,
+    "video": _video,
+    "bharnet": _bharnet,
 }
 
 

@@ -119,5 +119,28 @@ def bootstrap_interval(
     return (float(low), float(high))
 
 
+def over_seeds(values: ArrayLike, groups: ArrayLike, resamples: int = 2000, seed: int = 0) -> Metric:
+    """Mean over seeds and items, with a bootstrap interval that draws both seeds and groups of items.
+
+    values: (S, N) a row per trained model; an item that is nan for any of them does not count. groups: (N,) an id per item
+    (person, session). n is the number of items.
+    """
+    numbers, ids = as_array(values, np.float64), np.asarray(groups)
+    there = np.isfinite(numbers).all(0)
+    numbers, ids = numbers[:, there], ids[there]
+    if not numbers.size:
+        return Metric(math.nan, 0)
+    names, index = np.unique(ids, return_inverse=True)
+    sums = np.stack([np.bincount(index, row, len(names)) for row in numbers])  # (S, G)
+    counts = np.bincount(index, minlength=len(names))
+    draw = np.random.default_rng(seed)
+    means = []
+    for _ in range(resamples):
+        seeds, drawn = draw.integers(0, len(sums), len(sums)), draw.integers(0, len(names), len(names))
+        means.append(sums[seeds][:, drawn].sum() / (len(sums) * counts[drawn].sum()))
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Metric(float(numbers.mean()), int(there.sum()), (float(low), float(high)))
+
+
 def _normal_quantile(probability: float) -> float:
     return NormalDist().inv_cdf(probability)

@@ -28,8 +28,15 @@ from palmist.readers.fpha_example import write_fpha_example
 from palmist.readers.h2o import read_h2o
 from palmist.readers.h2o_example import write_h2o_example
 from palmist.readers.ipn_hand import read_ipn_hand_poses
+from palmist.readers.kinect_sets_example import write_n_ucla_example, write_pku_mmd_example
 from palmist.readers.labelled_video_example import write_ipn_hand_example, write_taco_example
 from palmist.readers.leap import read_leap
+from palmist.readers.n_ucla import read_n_ucla
+from palmist.readers.ntu import read_ntu60, read_ntu120
+from palmist.readers.ntu_example import write_ntu60_example, write_ntu120_example
+from palmist.readers.pku_mmd import read_pku_mmd
+from palmist.readers.pyskl import read_pyskl
+from palmist.readers.pyskl_example import write_pyskl_example
 from palmist.readers.reach_to_grasp import read_reach_to_grasp
 from palmist.readers.shrec17 import read_shrec17
 from palmist.readers.taco import read_taco_poses
@@ -174,6 +181,56 @@ READERS: dict[str, Reader] = {
             "Liu et al., TACO, CVPR 2024",
             read_taco_poses,
             example=write_taco_example,
+        ),
+        Reader(
+            "ntu60",
+            "bodies (Kinect v2, 25 joints) of 40 people, 60 actions, metric 3D, 30 Hz, 56,880 samples of one or two people",
+            "research only, registration needed",
+            "https://rose1.ntu.edu.sg/dataset/actionRecognition",
+            "Shahroudy, Liu, Ng, Wang, NTU RGB+D, CVPR 2016",
+            read_ntu60,
+            gated=True,
+            example=write_ntu60_example,
+        ),
+        Reader(
+            "ntu120",
+            "NTU RGB+D and its extension: bodies of 106 people, 120 actions, metric 3D, 30 Hz, 114,480 samples",
+            "research only, registration needed",
+            "https://rose1.ntu.edu.sg/dataset/actionRecognition",
+            "Liu, Shahroudy, Perez, Wang, Duan, Kot, NTU RGB+D 120, TPAMI 2020",
+            read_ntu120,
+            gated=True,
+            example=write_ntu120_example,
+        ),
+        Reader(
+            "pyskl",
+            "skeletons of many sets in PySKL's pickles, 3D (Kinect) or 2D (17 joints); read without running anything in them",
+            "Apache-2.0 tool; the skeletons on the terms of their own sets",
+            "https://github.com/kennymckormick/pyskl",
+            "Duan, Wang, Chen, Lin, PYSKL, ACM Multimedia 2022",
+            read_pyskl,
+            gated=True,
+            example=write_pyskl_example,
+        ),
+        Reader(
+            "pku_mmd",
+            "bodies (Kinect v2) of 66 people in 1,076 untrimmed videos, 51 actions, 21,545 instances, metric 3D, 30 Hz",
+            "registration needed; its repository Apache-2.0",
+            "https://github.com/ECHO960/PKU-MMD",
+            "Liu, Hu, Li, Song, Liu, PKU-MMD, ACM Multimedia workshops 2017",
+            read_pku_mmd,
+            gated=True,
+            example=write_pku_mmd_example,
+        ),
+        Reader(
+            "n_ucla",
+            "one body (Kinect v1, 20 joints) from three views, 10 people, 10 actions, 1,484 clips, in CTR-GCN's JSON form",
+            "own terms, research",
+            "https://wangjiangb.github.io/my_data.html",
+            "Wang, Nie, Xia, Wu, Zhu, Cross-view Action Modeling, Learning and Recognition, CVPR 2014",
+            read_n_ucla,
+            gated=True,
+            example=write_n_ucla_example,
         ),
     )
 }

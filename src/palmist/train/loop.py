@@ -79,13 +79,33 @@ def train(config: TrainConfig, task: Task, run: str | Path, resume: bool = False
 
 
 def learning_rate(config: TrainConfig, step: int, steps: int) -> float:
-    """Learning rate of step `step` (from 0) of `steps`: linear warm-up, then constant or half a cosine down to 0."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
+    """Learning rate of step `step` (from 0) of `steps`: linear warm-up, then constant or half a cosine down to the least."""
+    least, most = config.least_learning_rate, config.learning_rate
+    warmup = config.warmup(steps)
+    if step < warmup:
+        return least + (most - least) * (step + 1) / warmup
     if config.schedule == "constant":
-        return config.learning_rate
-    progress = (step - config.warmup_steps) / max(1, steps - config.warmup_steps)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return most
+    progress = (step - warmup) / max(1, steps - warmup)
+    return least + (most - least) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def _groups(parameters: list[Tensor], config: TrainConfig) -> list[dict[str, Any]]:
+    """Parameters with and without weight decay; one group in their own order where all of them decay."""
+    if config.decay_vectors:
+        return [{"params": parameters, "weight_decay": config.weight_decay}]
+    matrices = [parameter for parameter in parameters if parameter.dim() > 1]
+    vectors = [parameter for parameter in parameters if parameter.dim() <= 1]
+    return [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def make_optimizer(config: TrainConfig, parameters: list[Tensor]) -> torch.optim.Optimizer:
+    """AdamW, or stochastic gradient descent with Nesterov's momentum."""
+    groups, rate = _groups(parameters, config), config.learning_rate
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=rate, momentum=config.momentum, nesterov=True)
+    fused = config.precision != "16-mixed"  # the loss scaler's unscaling and gradient clipping exclude fused AdamW
+    return torch.optim.AdamW(groups, lr=rate, fused=fused)
 
 
 def _make_fabric(config: TrainConfig) -> Any:
@@ -189,15 +209,17 @@ class _Trainer:
         windows = len(self.train_data)
         if not windows:
             raise InputError("the training data holds no window; check the data settings: split, clip length, recordings")
-        self.steps = config.total_steps(windows)
+        repeats = getattr(self.train_data, "repeats", 1)
+        if config.batch_size % repeats:
+            raise InputError(f"batch_size is {config.batch_size}; expected a multiple of the {repeats} repeats of each window")
+        self.steps = config.total_steps(windows * repeats)
         self.early = max(1, min(config.checkpoint_every, self.steps // 20))
-        self.sampler = Sampler(windows, config.batch_size, config.seed, getattr(self.train_data, "weights", None))
+        weights = getattr(self.train_data, "weights", None)
+        self.sampler = Sampler(windows, config.batch_size, config.seed, weights, repeats)
         seed_global_generators(config.seed, 0, 0)  # the same first weights in every process
         self.module: nn.Module = task.build_model(config)
         self.parameters: list[Tensor] = [parameter for parameter in self.module.parameters() if parameter.requires_grad]
-        fused = config.precision != "16-mixed"  # the loss scaler's unscaling and gradient clipping exclude fused AdamW
-        optimizer = torch.optim.AdamW(self.parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused)
-        self.wrapped, self.optimizer = fabric.setup(self.module, optimizer)
+        self.wrapped, self.optimizer = fabric.setup(self.module, make_optimizer(config, self.parameters))
         self.wrapped.mark_forward_method("loss")
         self.average = [parameter.detach().clone() for parameter in self.parameters] if config.ema_decay else None
         self.step = 0
@@ -244,7 +266,8 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, step, self.steps)
         seed_global_generators(config.seed, step, self.share.rank)
-        batch = self._batch(step)
+        with sharing(self.share):
+            batch = self._batch(step)
         self.wrapped.train()
         self.optimizer.zero_grad(set_to_none=True)
         with sharing(self.share):
@@ -437,8 +460,9 @@ def _describe_run(facts: Mapping[str, Any]) -> str:
         "## The training run",
         "",
         f"- task {settings['task']}, step {facts['step']} of {facts['steps']}, {facts['windows']} training windows",
-        f"- batch {settings['batch_size']}, learning rate {settings['learning_rate']:g} ({settings['schedule']}), "
-        f"seed {settings['seed']}, precision {settings['precision']}, {facts['processes']} process(es)",
+        f"- {settings['optimizer']}, batch {settings['batch_size']}, learning rate {settings['learning_rate']:g} "
+        f"({settings['schedule']}), seed {settings['seed']}, precision {settings['precision']}, "
+        f"{facts['processes']} process(es)",
         f"- wall time {facts['seconds']:.0f} s",
     ]
     if facts["validation_loss"] is not None:

@@ -19,11 +19,12 @@ class Sampler:
     """Chooses the windows of every step.
 
     Without weights, passes over the shuffled windows are laid end to end and step s takes the next `batch_size` of
-    them, so every window comes once per pass, whatever the batch size.
+    them, so every window comes once per pass, whatever the batch size. With `repeats` every window comes so many times in
+    a row, and a batch has as many fewer different ones.
     """
 
-    def __init__(self, windows: int, batch_size: int, seed: int, weights: Any = None) -> None:
-        self.windows, self.batch_size, self.seed = windows, batch_size, seed
+    def __init__(self, windows: int, batch_size: int, seed: int, weights: Any = None, repeats: int = 1) -> None:
+        self.windows, self.batch_size, self.seed, self.repeats = windows, batch_size // repeats, seed, repeats
         self._pass: tuple[int, np.ndarray] | None = None
         self._cumulative: np.ndarray | None = None
         if weights is not None:
@@ -32,6 +33,9 @@ class Sampler:
 
     def indices(self, step: int) -> np.ndarray:
         """The global batch of a step: (batch_size,) int64 window numbers."""
+        return np.repeat(self._different(step), self.repeats)
+
+    def _different(self, step: int) -> np.ndarray:
         if self._cumulative is not None:
             drawn = _numpy_generator(self.seed, _DRAW, step).random(self.batch_size)
             chosen = np.searchsorted(self._cumulative, drawn, side="right")

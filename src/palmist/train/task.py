@@ -16,7 +16,8 @@ class BatchedDataset(Protocol):
     """Training windows by number, a whole batch at a time.
 
     It may also have `weights`: (len,) non-negative numbers; windows are then drawn with these chances (with repetition)
-    instead of in shuffled passes, for example to mix data sets 1:1:2.
+    instead of in shuffled passes, for example to mix data sets 1:1:2. And `repeats`: every window comes so many times in a
+    row, for example as differently augmented clips of one reading of a video; `batch_size` counts them all.
     """
 
     def __len__(self) -> int: ...
@@ -25,7 +26,8 @@ class BatchedDataset(Protocol):
         """The windows `indices` (B,); every tensor has B rows.
 
         In training `indices` is the *global* batch in every process, so augmentation drawn from `generator` (CPU,
-        seeded alike everywhere) does not depend on the number of processes; the loop then cuts out the process's rows.
+        seeded alike everywhere) does not depend on the number of processes; the loop then cuts out the process's rows. A
+        data set that reads slowly may leave the other rows empty (`palmist.global_batch.rows_of_share`).
         """
         ...
 
