@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from typer.testing import CliRunner
 
+import palmist
 from palmist.checkpoint import save_checkpoint
 from palmist.cli import app
 from palmist.cli_video import HandOptions
@@ -19,6 +20,7 @@ from palmist.perception.hand_detections_file import ReplayedHands
 from palmist.perception.hands import HandFrame, metric_recording, track_hands
 from palmist.perception.image_estimator import EstimatorHands, as_input, letterbox
 from palmist.perception.video import write_video
+from palmist.render import RenderSettings, render_clip
 
 CONFIG = ImageEstimatorConfig(base_width=4, width=16, input_width=64, input_height=36, label_dim=8)
 runner = CliRunner()
@@ -164,6 +166,34 @@ def test_a_checkpoint_with_strange_settings_is_refused(tmp_path: Path) -> None:
     path = save_checkpoint(tmp_path / "odd", {}, {"model": "image_estimator", "image_estimator": {"depth": 3}})
     with pytest.raises(InputError, match="settings that no image estimator has"):
         EstimatorHands(path)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_shipped_estimator_reads_a_drawn_word(tmp_path: Path, live: bool) -> None:
+    """Of a signer that it never saw, from a file and live."""
+    word = next(r for r in palmist.demo_recordings() if r.space == "image" and r.valid[:, 1].all())
+    drawn = render_clip(word, RenderSettings(size=224, framing="hands", camera_motion=0.0, tracks=0), 1)
+    clip = write_video(tmp_path / "word.mp4", drawn.frames, rate=20.0)
+    code, said = read(clip, "--hands", "estimator", "--futures", 2, "--out", tmp_path, *(("--live",) if live else ()))
+    assert code == 0, said
+    found = palmist.read_recording(tmp_path / "recordings/word_tracked.npz")
+    assert found.valid[:, 1].mean() > 0.7
+    if not live:
+        truth = drawn.truth.joints[:, 1] / 224
+        known = found.valid[:, 1, None] & drawn.truth.visible[:, 1]
+        away = np.linalg.norm(found.joints[:, 1, :, :2] - truth, axis=-1)[known].mean()
+        middle = np.linalg.norm(0.5 - truth, axis=-1)[known].mean()
+        assert away < 0.6 * middle
+
+
+def test_a_stream_takes_the_shipped_estimator() -> None:
+    word = next(r for r in palmist.demo_recordings() if r.space == "image" and r.valid[:, 1].all())
+    drawn = render_clip(word, RenderSettings(size=128, framing="hands", tracks=0), 1)
+    frames = zip(drawn.frames, drawn.truth.time, strict=True)
+    stream = palmist.load().stream(frames, tracker=EstimatorHands("estimator-small"), rate=20.0, every_frame=True, futures=0)
+    steps = list(stream)
+    assert len(steps) == len(word)
+    assert sum(step.known.any() for step in steps) > 10
 
 
 def detections(path: Path, frames: int = 12, size: tuple[int, int] = (128, 96)) -> Path:

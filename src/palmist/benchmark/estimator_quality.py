@@ -57,14 +57,16 @@ def _mean_pose(unseen: list[Recording], seen: list[Recording], things: tuple[str
 
 
 def _real_clip(tracker: EstimatorHands) -> list[BenchmarkRecord]:
-    """The demo's clip of a right hand: how often each hand is said to be there, and how far MediaPipe's joints are."""
+    """The demo's clip of a right hand: how often each hand is said to be there, and how far MediaPipe's joints are from the
+    nearest hand that was found, whatever side it was given.
+    """
     path, reference = demo_video()
     frames = ((time, image) for number, (image, time) in enumerate(Video(path)) if number < len(reference))
     found = track_hands(frames, tracker)
     size = np.array([1.0, 1.0 / (found.aspect or 1.0)])  # in image widths
-    away = np.linalg.norm((found.joints - reference.joints)[..., :2] * size, axis=-1).mean(-1)
-    both = found.valid & reference.valid
-    distance = mean_metric(np.where(both, away, np.nan)[:, 1])
+    away = np.linalg.norm((found.joints - reference.joints[:, 1:])[..., :2] * size, axis=-1).mean(-1)  # (T, 2)
+    nearest = np.where(found.valid & reference.valid[:, 1:], away, np.inf).min(1)
+    distance = mean_metric(np.where(np.isfinite(nearest), nearest, np.nan))
     prefix, records = "videos/hand_video/image_estimator", []
     for hand, side in enumerate(("left", "right")):
         share = Metric(float(found.valid[:, hand].mean()), len(found))
