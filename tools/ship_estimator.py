@@ -88,6 +88,8 @@ training frames' mean.
 ## Limits
 - On real video it is poor: hands are missed, taken for the other side, or placed roughly with a finger pose that is not theirs.
   It is there so that the path from pixels to a reading is whole, trainable and measured; use MediaPipe to read videos.
+- Ten takes of leap_recordings are few to learn from: on drawn takes that it never saw it is no better than the training
+  frames' mean pose in depth and finger pose.
 - The things are four drawn shapes. No real object is known.
 - Metres are those of a hand of 90 mm from wrist to knuckles where the recording is not metric.
 - Every frame is judged by itself.
