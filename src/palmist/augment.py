@@ -15,7 +15,10 @@ from torch import Tensor
 
 from palmist import geometry
 
-__all__ = ["AugmentConfig", "HandBatch", "augment", "make_unsigned", "resize_frames", "time_warp"]
+__all__ = [
+    "AugmentConfig", "HandBatch", "TrackingFaults", "add_tracking_faults", "augment", "make_unsigned", "resize_frames",
+    "time_warp",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,19 @@ class AugmentConfig:
     joint_noise: float = 0.02  # a joint's error per frame
     lose_frame: float = 0.1  # chance that a hand is lost in a frame
     lose_body: float = 0.05  # chance that the whole body is not seen
+
+
+@dataclass(frozen=True)
+class TrackingFaults:
+    """What a tracker does wrong in some recordings, from none to these amounts.
+
+    share: chance of each fault in a recording. lose_frames: largest share of frames in which nothing at all is seen. noise:
+    largest standard deviation of every joint of hands and body in each frame, in hand sizes.
+    """
+
+    share: float = 0.5
+    lose_frames: float = 0.5
+    noise: float = 0.15
 
 
 def _normal(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -171,6 +187,23 @@ def augment(batch: HandBatch, config: AugmentConfig, generator: torch.Generator,
 
     kept = _uniform((B, T, 2), generator) >= config.lose_frame
     known = known & kept.unsqueeze(-1)
+    return HandBatch(joints * known.unsqueeze(-1), known, body * body_known.unsqueeze(-1), body_known, batch.frames)
+
+
+def add_tracking_faults(batch: HandBatch, faults: TrackingFaults, hand_size: float, generator: torch.Generator) -> HandBatch:
+    """Recordings with whole frames lost and with noise on all joints, each in `faults.share` of them; `hand_size` in the
+    batch's unit. Body points keep their depth. The other recordings are returned as they are."""
+    B, T = batch.frames.shape
+
+    def amount(most: float) -> Tensor:  # (B, 1)
+        chosen = _uniform((B, 1), generator) < faults.share
+        return chosen * most * _uniform((B, 1), generator)
+
+    spread = (amount(faults.noise) * hand_size)[..., None, None]  # (B, 1, 1, 1)
+    joints = batch.joints + spread.unsqueeze(-1) * _normal((B, T, 2, 21, 3), generator)
+    body = batch.body + spread * _normal(tuple(batch.body.shape), generator) * torch.tensor([1.0, 1.0, 0.0])
+    kept = _uniform((B, T), generator) >= amount(faults.lose_frames)
+    known, body_known = batch.known & kept[..., None, None], batch.body_known & kept[..., None]
     return HandBatch(joints * known.unsqueeze(-1), known, body * body_known.unsqueeze(-1), body_known, batch.frames)
 
 

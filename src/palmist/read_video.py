@@ -19,6 +19,7 @@ import numpy as np
 from palmist.errors import InputError
 from palmist.metrics.pose import jerk
 from palmist.perception.hands import BodyTracker, HandTracker, identity_swaps, track_hands
+from palmist.perception.read_ahead import read_ahead
 from palmist.perception.video import Video, write_video
 from palmist.reading import Reading
 from palmist.recording import Recording
@@ -79,7 +80,7 @@ def read_video(
     video, begun = Video(source), perf_counter()
 
     def frames() -> Iterator[tuple[float, np.ndarray]]:
-        for image, time in video:
+        for image, time in read_ahead(video.frames()):
             yield time, image
             if advance is not None:
                 advance()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from palmist.action_bank import ActionDataset, ActionGroup, pad_sequences
-from palmist.augment import HandBatch
+from palmist.augment import HandBatch, TrackingFaults, add_tracking_faults
 from palmist.body_hand_input import body_hand_input
 from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
 from palmist.config import TrainConfig, build_config, merge
@@ -18,18 +18,20 @@ from palmist.errors import InputError
 from palmist.models.bharnet import PRESETS, BHaRNet, BHaRNetConfig, fuse
 from palmist.recording import Recording
 from palmist.tasks import LabelledDataConfig, LabelledTask, preset_settings
-from palmist.windows import to_pose_sequence
+from palmist.windows import REFERENCE_HAND_SIZE, to_pose_sequence
 
 __all__ = ["SkeletonDataset", "SkeletonTask", "load_bharnet", "recognise_batches", "recognise_skeletons", "skeleton_batch"]
 
 
 @dataclass(frozen=True)
 class SkeletonDataConfig(LabelledDataConfig):
-    """`data` of the task bharnet. lose_hand: chance that one hand of two is lost in the whole recording."""
+    """`data` of the task bharnet. lose_hand: chance that one hand of two is lost in the whole recording; faults: what else a
+    tracker does wrong."""
 
     whole_probability: float = 1.0
     max_clips: int = 64
     lose_hand: float = 0.1
+    faults: TrackingFaults = field(default_factory=TrackingFaults)
 
 
 class SkeletonDataset(ActionDataset):
@@ -47,10 +49,13 @@ class SkeletonDataset(ActionDataset):
         )
         self.frames = model.frames
         self.lose_hand = data.lose_hand if use_augmentation else 0.0
+        self.faults = data.faults
 
     def _finish(
         self, hands: HandBatch, start: Tensor, label: Tensor, group: ActionGroup, generator: torch.Generator
     ) -> dict[str, Tensor]:
+        if self.use_augmentation and self.faults.share:
+            hands = add_tracking_faults(hands, self.faults, REFERENCE_HAND_SIZE, generator)
         batch = body_hand_input(hands, self.frames, group.space == "metric")
         if self.lose_hand:
             # A sign without any hand is no sign: only one of two hands is taken away.

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from palmist.action_bank import ActionDataset, ActionGroup, clip_tokens, pad_sequences
-from palmist.augment import AugmentConfig, augment, make_unsigned
+from palmist.augment import AugmentConfig, HandBatch, TrackingFaults, add_tracking_faults, augment, make_unsigned
 from palmist.errors import InputError
 from palmist.models.ghtt_action_block import ABlockConfig
 from palmist.models.ghtt_pose_block import PBlock, PBlockConfig
@@ -216,3 +216,32 @@ def test_context_of_clips_holds_pose_vectors_with_their_masks_when_asked(sequenc
     assert both.context_known is not None
     assert both.context_known.shape == both.context.shape
     assert not both.context_known[..., 26:][~both.clips].any()
+
+
+def test_tracking_faults_take_whole_frames_and_shake_joints_in_their_share_of_recordings() -> None:
+    joints, body = torch.ones(400, 20, 2, 21, 3), torch.ones(400, 20, 7, 3)
+    known, body_known = torch.ones(400, 20, 2, 21, dtype=torch.bool), torch.ones(400, 20, 7, dtype=torch.bool)
+    hands = HandBatch(joints, known, body, body_known, torch.ones(400, 20, dtype=torch.bool))
+    faults = TrackingFaults(share=0.5, lose_frames=0.4, noise=0.2)
+
+    found = add_tracking_faults(hands, faults, 0.09, torch.Generator().manual_seed(0))
+
+    lost = ~found.body_known.any(-1)  # (400, 20)
+    assert torch.equal(lost, ~found.body_known.all(-1))  # all points of a frame or none
+    assert torch.equal(lost, ~found.known.flatten(2).any(-1))
+    assert torch.equal(lost, ~found.known.flatten(2).all(-1))
+    assert (found.joints[lost] == 0).all()
+    assert (found.body[lost] == 0).all()
+    assert 0.4 < (lost.any(1)).float().mean() < 0.55  # half of them, but for those that lose no frame by chance
+    assert 0.15 < lost[lost.any(1)].float().mean() < 0.27  # 0 to 0.4, 0.2 on average
+    seen = torch.where(lost[..., None, None], torch.nan, found.body)
+    assert (seen[..., 2].nan_to_num(1.0) == 1).all()  # the body keeps its depth
+    spread = torch.stack([row[~row.isnan()].std() for row in seen[..., 0]]) / 0.09
+    shaken = spread > 0
+    assert 0.4 < shaken.float().mean() < 0.6
+    assert spread.max() < 0.24
+    assert 0.07 < spread[shaken].mean() < 0.13
+    same = add_tracking_faults(hands, TrackingFaults(share=0.0), 0.09, torch.Generator())
+    assert torch.equal(same.joints, joints)
+    assert torch.equal(same.known, known)
+    assert torch.equal(same.body, body)

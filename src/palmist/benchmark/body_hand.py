@@ -35,12 +35,11 @@ from palmist.recording import Recording
 from palmist.skeleton_task import load_bharnet, recognise_batches, skeleton_batch
 from palmist.splits import FOLDS, recordings_of
 from palmist.tasks import labelled_parts
-from palmist.windows import to_model_space
+from palmist.windows import REFERENCE_HAND_SIZE, to_model_space
 
 __all__ = ["DAMAGE", "body_hand", "damaged"]
 
 COMMAND = "palmist benchmark quality --only bharnet"
-HAND = 0.09  # metres from wrist to knuckles in model space
 _SPLITS = (("a", "cross_signer_a", 1), ("b", "cross_signer_b", 2))
 #: Damage of the test recordings; the clean ones are the first.
 DAMAGE = (
@@ -62,7 +61,8 @@ def damaged(recording: Recording, damage: str, seed: int) -> Recording:
         valid &= kept[:, None]
         body = None if body is None else replace(body, valid=body.valid & kept[:, None])
     elif kind == "noise":
-        spread = HAND * int(size) / 100 * np.array([1.0, 1.0, 0.0]) / np.maximum(to_model_space(recording).numpy(), 1e-6)
+        hand = REFERENCE_HAND_SIZE / np.maximum(to_model_space(recording).numpy(), 1e-6)  # in the recording's own unit
+        spread = hand * int(size) / 100 * np.array([1.0, 1.0, 0.0])
         joints = joints + generator.normal(size=joints.shape) * spread
         if body is not None:
             body = replace(body, joints=body.joints + generator.normal(size=body.joints.shape) * spread)

@@ -14,7 +14,7 @@ Frames are streamed: one is held at a time, however long the video is. Letters: 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -221,7 +221,7 @@ class Video:
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
 
-    def frames(self, start: float | None = None, stop: float | None = None, stride: int = 1) -> Iterator[Frame]:
+    def frames(self, start: float | None = None, stop: float | None = None, stride: int = 1) -> Generator[Frame, None, None]:
         """Every `stride`-th of the frames with start <= time < stop (seconds), in order; None is an open end."""
         if stride < 1:
             raise InputError(f"stride is {stride}; expected 1 or more")
@@ -230,7 +230,7 @@ class Video:
                 raise InputError(f"{what} is {value}; expected a time in seconds")
         return self._frames(start, stop, stride)
 
-    def _frames(self, start: float | None, stop: float | None, stride: int) -> Iterator[Frame]:
+    def _frames(self, start: float | None, stop: float | None, stride: int) -> Generator[Frame, None, None]:
         with Decoder(self.path) as decoder:
             reached_end = False
             try:
