@@ -14,8 +14,8 @@ from typing import Any
 from palmist.splits import FOLDS
 
 __all__ = [
-    "BODY_HAND", "BODY_HAND_BOTH", "ROOT", "TABLE_SEEDS", "Job", "body_hand_jobs", "fold_of_person", "jobs", "table_jobs",
-    "train_missing",
+    "BODY_HAND", "BODY_HAND_BOTH", "MOTION", "ROOT", "TABLE_SEEDS", "Job", "body_hand_jobs", "fold_of_person", "jobs",
+    "motion_jobs", "table_jobs", "train_missing",
 ]  # fmt: skip
 
 ROOT = Path("runs/benchmark")
@@ -157,11 +157,34 @@ def body_hand_jobs() -> Iterator[Job]:
                 yield Job(f"s{seed}_{split}_{model}", "configs/bharnet/bharnet_small.yaml", {**people, **changes, "seed": seed})
 
 
+#: task on videos -> model of its table -> configuration. All models of a task have the same steps and clips.
+MOTION: dict[str, dict[str, str]] = {
+    "directions": {
+        "emim": "emim/directions",
+        "emim_without_motion": "emim/directions_without_motion",
+        "uniformer": "emim/directions_uniformer",
+    },
+    "words": {
+        "emim": "emim/emim_small",
+        "emim_without_motion": "emim/emim_small_without_motion",
+        "uniformer": "emim/uniformer_small",
+    },
+}
+
+
+def motion_jobs() -> Iterator[Job]:
+    """Trainings behind the sections directions and rendered_words: m{seed}_{task}_{model}."""
+    for task, models in MOTION.items():
+        for seed in TABLE_SEEDS:
+            for model, config in models.items():
+                yield Job(f"m{seed}_{task}_{model}", f"configs/{config}.yaml", {"seed": seed})
+
+
 def train_missing(names: set[str] | None = None) -> None:
     """Train what is not there yet (runs/benchmark/NAME/last); a run that was cut off goes on."""
     from palmist.train import train_from_file
 
-    for job in (*jobs(), *table_jobs(), *body_hand_jobs()):
+    for job in (*jobs(), *table_jobs(), *body_hand_jobs(), *motion_jobs()):
         if names is not None and job.name not in names:
             continue
         run = ROOT / job.name

@@ -8,6 +8,7 @@ interval. Weights are random where the value does not depend on them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import tempfile
 import time
@@ -336,6 +337,62 @@ def _bharnet(repeats: int) -> list[BenchmarkRecord]:
     ]
 
 
+def _emim(repeats: int) -> list[BenchmarkRecord]:
+    """EMIM's core on 16 frames of 14 x 14 places, 5 heads of 64, 7 x 7 windows, in its three forms, without and with gradients;
+    and one clip of 16 frames of 224 pixels through EMIM-S, UniFormer-S and UniFormer-S with EMIM's stem."""
+    from palmist.models.emim import motion_attention
+    from palmist.models.uniformer import PRESETS, UniFormer
+
+    generator = torch.Generator().manual_seed(0)
+    frames = [torch.randn(1, 5, 16, 14, 14, 64, generator=generator, requires_grad=True) for _ in range(3)]
+    query, key, value = frames
+    bias = torch.randn(5, 7, 7, generator=generator)
+    forms = ("dense", "shifted", "unfold")
+
+    def core(form: str | None) -> list[Tensor]:
+        with torch.no_grad():
+            return list(motion_attention(query, key, value, bias, form=form))
+
+    def gradients(form: str | None) -> list[Tensor]:
+        affinity, appearance = motion_attention(query, key, value, bias, form=form)
+        return list(torch.autograd.grad(affinity.square().sum() + appearance.square().sum(), frames))
+
+    for call in (core, gradients):
+        plain = call("unfold")
+        apart = max(
+            float((a - b).abs().max() / b.abs().max()) for form in forms for a, b in zip(call(form), plain, strict=True)
+        )
+        if apart > 1e-5:
+            raise InputError(f"the forms of EMIM's core differ by {apart:g} of the largest value; expected 1e-5 at most")
+    seconds = _measure([functools.partial(core, form) for form in (*forms, None)], repeats).T
+    learning = _measure([functools.partial(gradients, form) for form in ("unfold", None)], repeats).T
+    prefix = "speed/emim_16x14x14"
+    records = [_seconds(f"{prefix}/{form}/cpu_seconds", column) for form, column in zip(forms, seconds[:3], strict=True)]
+    records += [
+        _seconds(f"{prefix}/emim_core/cpu_seconds", seconds[3]),
+        _ratio(f"{prefix}/emim_core/ratio", seconds[3], seconds[2]),
+        _ratio(f"{prefix}/emim_core_with_gradients/ratio", learning[1], learning[0]),
+    ]
+    labels = tuple(map(str, range(174)))
+    networks = {
+        "emim_s": PRESETS["emim"]["paper"],
+        "uniformer_s": PRESETS["uniformer"]["paper"],
+        "uniformer_s_all_frames": dataclasses.replace(PRESETS["uniformer"]["paper"], temporal_stride=1),
+    }
+    clip = torch.randint(0, 256, (1, 1, 16, 224, 224, 3), dtype=torch.uint8, generator=generator)
+    calls = [
+        functools.partial(UniFormer(dataclasses.replace(config, labels=labels)).eval().recognise, clip)
+        for config in networks.values()
+    ]
+    whole = _measure(calls, max(3, repeats // 3)).T
+    records += [
+        _seconds(f"speed/video_16x224/{name}/cpu_seconds", column) for name, column in zip(networks, whole, strict=True)
+    ]
+    records.append(_ratio("speed/video_16x224/emim_s_over_uniformer_s/ratio", whole[0], whole[1]))
+    records.append(_ratio("speed/video_16x224/emim_s_over_uniformer_s_all_frames/ratio", whole[0], whole[2]))
+    return records
+
+
 CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "paper": lambda repeats: _futures("paper", repeats),
     "small": lambda repeats: _futures("small", repeats),
@@ -347,6 +404,7 @@ CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "ten_minutes": _ten_minutes,
     "video": _video,
     "bharnet": _bharnet,
+    "emim": _emim,
 }
 
 
