@@ -1,12 +1,14 @@
-"""Opening .npz files: never a pickle, and one sentence when a file is missing or damaged."""
+"""Reading and writing .npz files: never a pickle, one sentence when a file is missing or damaged, no half-written file."""
 
 from __future__ import annotations
 
+import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -81,3 +83,20 @@ def scaled(array: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
     out *= np.float32(scale)
     out.flags.writeable = False
     return out
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write a compressed .npz, whole or not at all; its folder is made. InputError when the place cannot be written to."""
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path} cannot be written ({reason}); expected a folder that can be written to") from error
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.npz import load_arrays
+from palmist.npz import load_arrays, save_arrays
 from palmist.recording import ActionSegment, Body, Recording, check_joint_shape
 
 FORMAT = "palmist-recording"
@@ -137,13 +136,7 @@ def write_recording(path: str | Path, recording: Recording) -> Path:
             arrays["body_confidence"] = recording.body.confidence
     if recording.camera is not None and "pose" in recording.camera:
         arrays["camera_pose"] = np.asarray(recording.camera["pose"], np.float64)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    save_arrays(path, arrays)
     return path
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count, groupby
@@ -25,7 +24,7 @@ import numpy as np
 
 from palmist.array_checks import as_confidence, as_flags, as_numbers, read_only, zero_unknown
 from palmist.errors import InputError
-from palmist.npz import load_arrays
+from palmist.npz import load_arrays, save_arrays
 from palmist.recording import SPACES, ActionSegment, Body, Recording
 from palmist.recording_file import plain
 from palmist.skeleton import BODY_LAYOUTS
@@ -311,13 +310,7 @@ def write_clip(path: str | Path, clip: SkeletonClip) -> Path:
     facts |= {name: plain(getattr(clip, name), name) for name in ("splits", "provenance")}
     arrays: dict[str, Any] = {name: getattr(clip, name) for name in _ARRAYS if getattr(clip, name) is not None}
     arrays["metadata"] = json.dumps({"format": FORMAT, "version": VERSION, **facts}, ensure_ascii=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    save_arrays(path, arrays)
     return path
 
 

@@ -170,7 +170,7 @@ def test_interrupted_writing_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(np, "savez_compressed", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match="disk full"):
         write_recording(path, tiny_recording(13))
     assert path.read_bytes() == before
 

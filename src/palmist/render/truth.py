@@ -7,7 +7,6 @@ Pixels: x right, y down, the centre of the first pixel is (0, 0), after the came
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.npz import load_arrays
+from palmist.npz import load_arrays, save_arrays
 from palmist.recording import Recording
 from palmist.recording_file import metadata, plain
 from palmist.render.parts import Scene, codes_at_joint, hand_of_code
@@ -211,12 +210,7 @@ def write_truth(path: Path, truth: Truth) -> None:
     arrays: dict[str, Any] = {name: getattr(truth, name) for name in _ARRAYS}
     arrays["tracks"] = np.round(truth.tracks * 64) / np.float32(64)
     arrays["metadata"] = json.dumps(head, ensure_ascii=False)
-    unfinished = path.with_name(path.name + ".part")
-    with unfinished.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    save_arrays(path, arrays)
 
 
 def read_truth(path: str | Path) -> Truth:
