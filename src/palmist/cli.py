@@ -343,13 +343,23 @@ def evaluate(
     ] = None,
     clips: Annotated[int, typer.Option(metavar="N", help="Video networks: clips of each video.")] = 1,
     crops: Annotated[int, typer.Option(metavar="N", help="Video networks: crops of each clip.")] = 1,
+    points: Annotated[int | None, typer.Option(metavar="N", min=1, help="TRec: a fixed random subset of N points.")] = None,
+    foreground: Annotated[bool, typer.Option("--foreground", help="TRec: only points that move unlike most.")] = False,
+    control: Annotated[
+        str | None, typer.Option(metavar="NAME", help="TRec: what it sees in the test, for example blank_frames_and_tracks.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Measure a checkpoint: every metric that the model and the data allow."""
     from palmist.evaluate_checkpoint import evaluate_checkpoint
 
+    test = None
+    if points is not None or foreground or control is not None:
+        from palmist.evaluate_video import TrackTest
+
+        test = TrackTest(points, foreground, control)
     with busy(f"evaluating {checkpoint} on {data}"):
-        records = evaluate_checkpoint(checkpoint, data, split, features, (clips, crops), others or ())
+        records = evaluate_checkpoint(checkpoint, data, split, features, (clips, crops), others or (), test)
     console(json_file).print(records_table(records))
     write_json(json_file, [record.to_json() for record in records])
 

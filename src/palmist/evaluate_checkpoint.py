@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -44,10 +45,13 @@ from palmist.store import Store
 from palmist.tasks import labelled_parts
 from palmist.windows import to_pose_sequence
 
+if TYPE_CHECKING:
+    from palmist.evaluate_video import TrackTest
+
 __all__ = ["evaluate_checkpoint"]
 
 Model = GHTT | Rival | FlattenedVAE | PoseGPT | BHaRNet
-VIDEO_KINDS = ("emim", "uniformer")
+VIDEO_KINDS = ("emim", "uniformer", "trec")
 LONG_STRIDE = 16  # frames between the windows of long futures, as in the paper
 
 
@@ -70,7 +74,7 @@ def _load(checkpoint: str | Path) -> tuple[str, Model]:
         return kind, load_ghtt(path)
     raise InputError(
         f"{checkpoint} holds a model of kind '{kind}', which has nothing to evaluate by itself; expected ghtt, htt, "
-        "recognition_only, flattened, posegpt, bharnet, bharnet_clips, image_estimator, emim or uniformer"
+        "recognition_only, flattened, posegpt, bharnet, bharnet_clips, image_estimator, emim, uniformer or trec"
     )
 
 
@@ -100,6 +104,7 @@ def evaluate_checkpoint(
     features: str | Path | None = None,
     views: tuple[int, int] = (1, 1),
     others: Sequence[str | Path] = (),
+    test: TrackTest | None = None,
 ) -> list[BenchmarkRecord]:
     """Refinement, recognition and prediction of a checkpoint on the test part of a split.
 
@@ -114,6 +119,7 @@ def evaluate_checkpoint(
             and error, 20 samples from windows every 16 frames that have 1 s and 2 s left (the paper's Tables 2 to 4).
         views: clips and crops of each video, for networks that see videos; what `data` may be for those stands in
             `palmist.evaluate_video`.
+        test: points and controls of a network that sees point tracks.
         others: of a BHaRNet trained on skeleton clips, checkpoints of its other streams (`palmist.clip_evaluation`).
 
     Returns:
@@ -137,7 +143,11 @@ def evaluate_checkpoint(
     if kind in VIDEO_KINDS:
         from palmist.evaluate_video import evaluate_video_checkpoint
 
-        return evaluate_video_checkpoint(checkpoint_path(checkpoint), data, split, *views)
+        return evaluate_video_checkpoint(checkpoint_path(checkpoint), data, split, *views, test)
+    if test is not None:
+        raise InputError(
+            f"{checkpoint} is of kind '{kind}'; --points, --foreground and --control are for trec alone; leave them out"
+        )
     kind, model = _load(checkpoint)
     name, chosen = _chosen(data, split)
     command = _command(checkpoint, name, split)

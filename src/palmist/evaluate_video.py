@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,21 +12,26 @@ import torch
 from torch import Tensor
 
 from palmist.benchmark_record import BenchmarkRecord, make_record
+from palmist.checkpoint import load_checkpoint
 from palmist.errors import InputError
 from palmist.metrics.classification import mean_class_accuracy, top_k_accuracy
+from palmist.models.trec import INPUTS, TRec, check_inputs
+from palmist.models.uniformer import UniFormer
 from palmist.splits import named_split
-from palmist.video_sets import VIDEO_SETS
-from palmist.video_sets.dataset import VideoDataset
+from palmist.trec_task import load_trec, with_true_tracks
+from palmist.video_sets import VIDEO_SETS, TrackConfig, TrackReader, Videos
+from palmist.video_sets.dataset import ClipConfig, VideoDataset
 from palmist.video_tasks import VideoSetConfig, load_video_network, read_videos
 
-__all__ = ["VideoRecognition", "evaluate_video_checkpoint", "recognise_videos"]
+__all__ = ["TrackTest", "VideoRecognition", "evaluate_video_checkpoint", "recognise_videos"]
 
 #: Videos of the direction task that are tested: drawn from another seed than any training.
 TEST_DIRECTIONS, TEST_SEED = 1000, 10_000
 
 
 class Recogniser(Protocol):
-    def recognise(self, views: Tensor) -> Tensor: ...
+    @property
+    def recognise(self) -> Callable[..., Tensor]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,27 +47,36 @@ class VideoRecognition:
 
 @torch.no_grad()
 def recognise_videos(
-    network: Recogniser, dataset: VideoDataset, clips: int = 1, crops: int = 1, batch_size: int = 16
+    network: Recogniser,
+    dataset: VideoDataset,
+    clips: int = 1,
+    crops: int = 1,
+    batch_size: int = 16,
+    order: np.random.Generator | None = None,
 ) -> VideoRecognition:
-    """Probabilities of every labelled video, averaged over `clips` x `crops` views.
+    """Probabilities of every labelled video, averaged over `clips` x `crops` views; in random order if `order` is given.
 
-    network: `recognise` takes (B, V, T, S, S, 3) uint8 and gives (B, L). InputError if no video can be read.
+    network: `recognise` takes (B, V, T, S, S, 3) uint8, and with tracks (B, V, T, P, 2) and (B, V, T, P), and gives (B, L). In
+    random order no batch has one video alone, where there are more. InputError if no video can be read.
     """
     items: list[int] = []
     found: list[np.ndarray] = []
-    waiting: list[np.ndarray] = []
+    waiting: list[tuple[np.ndarray, ...]] = []
+    videos = max(1, batch_size // (clips * crops))
+    kept = 0 if order is None else 2
 
-    def flush() -> None:
-        if waiting:
-            found.append(network.recognise(torch.from_numpy(np.stack(waiting))).numpy())
-            waiting.clear()
+    def recognise(count: int) -> None:
+        parts = [torch.from_numpy(np.stack(part)) for part in zip(*waiting[:count], strict=True)]
+        found.append(network.recognise(*parts).numpy())
+        del waiting[:count]
 
-    for item, views in dataset.evaluation_items(clips, crops):
+    for item, views in dataset.evaluation_items(clips, crops, order):
         items.append(item)
         waiting.append(views)
-        if len(waiting) * clips * crops >= batch_size:
-            flush()
-    flush()
+        if len(waiting) >= videos + kept:
+            recognise(videos)
+    if waiting:
+        recognise(len(waiting))
     if not items:
         raise InputError(f"no video could be tested: {dataset.report()}")
     numbers = np.array(items)
@@ -90,28 +105,55 @@ def evaluation_set(data: str, split: str, frames: int, size: int) -> tuple[str, 
     return kind, VideoSetConfig(kind, root=root, split=None if split == "all" else split)
 
 
+@dataclass(frozen=True)
+class TrackTest:
+    """How TRec is tested. points: a fixed random subset of so many, None for all; foreground: only points that do not move as
+    most do; control: what it sees in the test, a name in `palmist.models.trec.INPUTS`; None: what it was trained with."""
+
+    points: int | None = None
+    foreground: bool = False
+    control: str | None = None
+
+    def name(self, trained: str) -> str:
+        """How records call the network: rgb_only if it was trained without tracks; what differs in the test comes after it."""
+        own = {"frames_and_tracks": "trec", "frames": "rgb_only"}.get(trained, f"trec_{trained}")
+        parts = [own, f"{self.points}_points" * (self.points is not None), "foreground" * self.foreground]
+        return "_".join(part for part in (*parts, f"sees_{self.control}" if self.control else "") if part)
+
+    @property
+    def options(self) -> str:
+        """As `palmist evaluate` takes them."""
+        points = f" --points {self.points}" if self.points is not None else ""
+        return points + " --foreground" * self.foreground + (f" --control {self.control}" if self.control else "")
+
+
 def evaluate_video_checkpoint(
-    checkpoint: str | Path, data: str, split: str = "all", clips: int = 1, crops: int = 1
+    checkpoint: str | Path, data: str, split: str = "all", clips: int = 1, crops: int = 1, test: TrackTest | None = None
 ) -> list[BenchmarkRecord]:
     """Accuracy of a checkpoint of a video network on the test part of a set (`evaluation_set`), by `clips` x `crops` views.
 
-    Raises InputError for an unknown set, a checkpoint of another kind, or other labels than the network knows.
+    Raises InputError for an unknown set, a checkpoint of another kind, other labels than the network knows, or a `test` of a
+    network that has no tracks.
     """
-    kind, network, clip = load_video_network(checkpoint)
+    network: UniFormer | TRec
+    tracks: TrackConfig | None = None
+    if load_checkpoint(checkpoint).config.get("model") == "trec":
+        kind, network, clip, tracks = _tracked(checkpoint, test or TrackTest())
+    else:
+        kind, network, clip = load_video_network(checkpoint)
+        if test is not None:
+            raise InputError(f"{checkpoint} ({kind}) has no point tracks; leave --points, --foreground and --control out")
     name, config = evaluation_set(data, split, clip.frames, clip.size)
-    videos = read_videos(name, config)
-    if videos.labels != network.config.labels:
-        known = set(network.config.labels)
-        if not set(videos.labels) <= known:
-            stranger = next(label for label in videos.labels if label not in known)
-            raise InputError(f"{checkpoint} does not know label '{stranger}' of {name}; expected a network trained on that set")
-        row = np.array([network.config.labels.index(label) for label in videos.labels])
-        videos.label = np.where(videos.label >= 0, row[videos.label], -1)
-        videos.labels = network.config.labels
-    result = recognise_videos(network, VideoDataset(videos, clip), clips, crops)
+    videos = read_videos(name, with_true_tracks(config, name, tracks) if tracks is not None else config)
+    _renumber(videos, network.config.labels, f"{checkpoint} does not know label '{{}}' of {name}")
+    dataset = VideoDataset(videos, clip, tracks=TrackReader(videos, tracks) if tracks is not None else None)
+    # Controls that exchange frames between videos need neighbours of any label.
+    order = np.random.default_rng(0) if isinstance(network, TRec) else None
+    result = recognise_videos(network, dataset, clips, crops, order=order)
     shown = "CHECKPOINT" if Path(checkpoint).is_absolute() else str(checkpoint)
     source = f"{name}:FOLDER" if ":" in data else data
     command = f"palmist evaluate {shown} --data {source} --split {split} --clips {clips} --crops {crops}"
+    command += test.options if test is not None else ""
     labels = len(network.config.labels)
     measured = {
         "accuracy": top_k_accuracy(result.probabilities, result.truth),
@@ -123,3 +165,26 @@ def evaluate_video_checkpoint(
         make_record(f"{name}/{split}/{kind}/{metric}", value.value, "share", value.n, command, value.interval)
         for metric, value in measured.items()
     ]
+
+
+def _tracked(checkpoint: str | Path, test: TrackTest) -> tuple[str, TRec, ClipConfig, TrackConfig | None]:
+    """A TRec as it is to be tested: its name, network, clips and tracks, None where it looks at none."""
+    network, clip, tracks = load_trec(checkpoint)
+    if test.control is not None:
+        check_inputs(test.control)
+        network.inputs = test.control
+    tracks = replace(tracks, use=test.points if test.points is not None else tracks.use)
+    tracks = replace(tracks, foreground=test.foreground or tracks.foreground)
+    return test.name(network.config.inputs), network, clip, tracks if INPUTS[network.inputs].tracks != "none" else None
+
+
+def _renumber(videos: Videos, known: tuple[str, ...], stranger: str) -> None:
+    """Label numbers of the network in place of the set's own."""
+    if videos.labels == known:
+        return
+    for label in videos.labels:
+        if label not in known:
+            raise InputError(f"{stranger.format(label)}; expected a network trained on that set")
+    row = np.array([known.index(label) for label in videos.labels])
+    videos.label = np.where(videos.label >= 0, row[videos.label], -1)
+    videos.labels = known

@@ -443,6 +443,12 @@ def _video_task(kind: str) -> Any:
     return VideoTask(kind)
 
 
+def _trec_task() -> Any:
+    from palmist.trec_task import TRecTask
+
+    return TRecTask()
+
+
 TASKS: dict[str, Callable[[], Any]] = {
     "ghtt_p": PoseTask,
     "ghtt_refine": RefineTask,
@@ -460,6 +466,7 @@ TASKS: dict[str, Callable[[], Any]] = {
     "clip_object": partial(_image_task, "ClipObjectTask"),
     "emim": partial(_video_task, "emim"),
     "uniformer": partial(_video_task, "uniformer"),
+    "trec": _trec_task,
 }
 
 __all__ += ["GHTT", "labelled_parts", "load_p_block", "load_recordings"]

@@ -28,6 +28,8 @@ from palmist.video_sets import (
     MixConfig,
     RenderedConfig,
     StoredVideos,
+    TrackConfig,
+    TrackReader,
     Videos,
     rendered_videos,
     video_set,
@@ -102,8 +104,9 @@ def read_videos(name: str, config: VideoSetConfig, short_side: int | None = None
     return StoredVideos(entries, listed.labels, short_side)
 
 
-def video_dataset(data: VideoDataConfig, part: str) -> VideoDataset | None:
-    """Batches of clips: "sets" augmented as `data` says, "validation" the middle view of each video; None for no set."""
+def video_dataset(data: VideoDataConfig, part: str, tracks: TrackConfig | None = None) -> VideoDataset | None:
+    """Batches of clips: "sets" augmented as `data` says, "validation" the middle view of each video; None for no set. With
+    `tracks` every clip has point tracks."""
     sets: Mapping[str, VideoSetConfig] = getattr(data, part)
     if not sets:
         return None
@@ -111,9 +114,10 @@ def video_dataset(data: VideoDataConfig, part: str) -> VideoDataset | None:
         raise InputError(f"data.{part} names {len(sets)} sets ({', '.join(sets)}); expected one, as labels differ between sets")
     ((name, entry),) = sets.items()
     videos = read_videos(name, entry, data.short_side)
+    reader = None if tracks is None else TrackReader(videos, tracks)
     if part == "sets":
-        return VideoDataset(videos, data.clip, data.augment, data.mix, data.repeats, data.workers)
-    return VideoDataset(videos, data.clip, workers=data.workers)
+        return VideoDataset(videos, data.clip, data.augment, data.mix, data.repeats, data.workers, reader)
+    return VideoDataset(videos, data.clip, workers=data.workers, tracks=reader)
 
 
 class VideoTask:
@@ -126,15 +130,18 @@ class VideoTask:
     def _read(self, config: TrainConfig) -> VideoDataConfig:
         return build_config(VideoDataConfig, config.data, "data")
 
+    def _dataset(self, config: TrainConfig, part: str) -> VideoDataset | None:
+        return video_dataset(self._read(config), part)
+
     def train_data(self, config: TrainConfig) -> VideoDataset:
-        data = video_dataset(self._read(config), "sets")
+        data = self._dataset(config, "sets")
         if data is None:
             raise InputError("data.sets is empty; name one set of videos, for example directions: {}")
         self._train = data
         return data
 
     def validation_data(self, config: TrainConfig) -> VideoDataset | None:
-        found = video_dataset(self._read(config), "validation")
+        found = self._dataset(config, "validation")
         if found is not None and self._train is not None and found.videos.labels != self._train.videos.labels:
             raise InputError(
                 f"data.validation has {len(found.videos.labels)} labels, which are not the {len(self._train.videos.labels)} of "

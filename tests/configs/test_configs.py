@@ -36,7 +36,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return made
 
 
-VIDEO_TASKS = ("emim", "uniformer")
+VIDEO_TASKS = ("emim", "uniformer", "trec")
 
 
 @pytest.fixture(scope="session")
@@ -46,10 +46,13 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {name: str(entry.example(folder / name)) for name, entry in VIDEO_SETS.items()}
 
 
-def small_videos(data: dict[str, Any], videos: dict[str, str]) -> dict[str, Any]:
+def small_videos(task: str, data: dict[str, Any], videos: dict[str, str]) -> dict[str, Any]:
     """A few tiny clips in the place of real ones, a few blocks, without weights to begin from."""
     changes: dict[str, Any] = {"data.clip.frames": 2, "data.clip.size": 32, "data.weights": None, "data.workers": 0}
-    changes["model.depths"] = [1, 1, 2, 2]  # widths and all else as they are
+    if task == "trec":  # tracked without CoTracker's weights
+        changes |= {"data.tracks": {**data["tracks"], "tracker": "lucas_kanade", "weights": None, "points": 20}}
+    else:
+        changes["model.depths"] = [1, 1, 2, 2]  # widths and all else as they are
     for part in ("sets", "validation"):
         for name in data.get(part, {}):
             changes[f"data.{part}.{name}.limit"] = 4
@@ -72,7 +75,7 @@ def test_a_configuration_is_built_and_stepped_once(
     if "draw" in load_config(TrainConfig, file).data:
         few |= {"data.draw.clips": 6, "data.draw.size": 48}
     if load_config(TrainConfig, file).task in VIDEO_TASKS:
-        few |= small_videos(load_config(TrainConfig, file).data, videos)
+        few |= small_videos(load_config(TrainConfig, file).task, load_config(TrainConfig, file).data, videos)
     config = load_config(TrainConfig, file, few)
     if "i_checkpoint" in config.data:
         image_config = TrainConfig(task="image_estimator", steps=1, data={"draw": config.data["draw"]})

@@ -64,6 +64,11 @@ class CoTracker:
         """The file that the weights came from, and in which form."""
         return f"{self.path.name} ({'TorchScript' if self._scripted else 'cotracker package'})"
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The weights' file name and the window."""
+        return {"weights": self.path.name, "window": WINDOW}
+
     def __call__(self, frames: Iterable[Frame], queries: np.ndarray) -> PointTracks:
         """Follow points (see PointTracker). The model works at its own 384x512; tracks are pixels of the frames."""
         import torch
@@ -87,7 +92,7 @@ class CoTracker:
             height=height,
             tracker=self.name,
             tracker_version=self.version,
-            settings={"weights": self.path.name, "window": WINDOW},
+            settings=self.settings,
         )
 
     def _check(self, result: Any, frames: int, points: int) -> tuple[np.ndarray, np.ndarray]:

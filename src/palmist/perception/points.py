@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -122,7 +123,8 @@ class PointTracks:
         arrays = {"tracks": self.tracks, "visible": self.visible, "time": self.time, "seeded": self.seeded}
         if self.error is not None:
             arrays["error"] = self.error
-        unfinished = path.with_name(f".{path.name}.unfinished")
+        # Two threads or processes may write the same tracks.
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.unfinished")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with unfinished.open("wb") as file:
@@ -192,6 +194,10 @@ class PointTracker(Protocol):
     @property
     def version(self) -> str:
         """What is written into `PointTracks.tracker_version`."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What is written into `PointTracks.settings`: everything that the tracks depend on, of JSON types."""
 
     def __call__(self, frames: Iterable[Frame], queries: np.ndarray) -> PointTracks:
         """Follow points through frames.
@@ -308,6 +314,11 @@ class LucasKanade:
 
         return f"opencv {cv2.__version__}"
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All fields."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
     def __call__(self, frames: Iterable[Frame], queries: np.ndarray) -> PointTracks:
         """Follow points (see PointTracker); frames are read one at a time."""
         import cv2
@@ -344,7 +355,7 @@ class LucasKanade:
             tracker_version=self.version,
             seeded=placed,
             error=None if self.most_error is None else errors,
-            settings={name: getattr(self, name) for name in self.__dataclass_fields__},
+            settings=self.settings,
         )
 
     def _step(

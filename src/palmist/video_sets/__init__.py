@@ -28,6 +28,7 @@ from palmist.video_sets.kinetics import read_kinetics
 from palmist.video_sets.mixing import MixConfig
 from palmist.video_sets.rendered import RenderedConfig, rendered_videos
 from palmist.video_sets.something_something import read_frame_list, read_ssv1, read_ssv2
+from palmist.video_sets.tracked import TrackConfig, TrackReader
 from palmist.video_sets.videos import MemoryVideos, StoredVideos, VideoEntry, VideoList, Videos
 
 __all__ = [
@@ -40,6 +41,8 @@ __all__ = [
     "MixConfig",
     "RenderedConfig",
     "StoredVideos",
+    "TrackConfig",
+    "TrackReader",
     "VideoEntry",
     "VideoList",
     "VideoSet",

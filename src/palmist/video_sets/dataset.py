@@ -8,7 +8,7 @@
 A video that cannot be decoded is skipped: another one takes its place in a training batch, a test leaves it out. `faults` says
 which and why, `report()` in one line.
 
-Letters: B clips, V views of a video, T frames, S side in pixels.
+Letters: B clips, V views of a video, T frames, S side in pixels, P points.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from palmist.perception.clip_sampling import dense_view_indices, segment_view_in
 from palmist.skeleton import mirror_words
 from palmist.video_sets.augmentation import AugmentationConfig, Augmented, augment_clip, evaluation_crop
 from palmist.video_sets.mixing import MixConfig, Mixture, draw_mixture, mix
+from palmist.video_sets.tracked import TrackReader
 from palmist.video_sets.videos import OpenVideo, Videos
 
 __all__ = ["ClipConfig", "VideoDataset", "mirrored_labels"]
@@ -76,6 +77,19 @@ class ClipBatch(NamedTuple):
     indices: np.ndarray
     item: int
     label: list[int]
+    tracks: list[Tracks]
+
+
+Tracks = tuple[np.ndarray, np.ndarray]  # points (T, P, 2) float32 pixels, visible (T, P) bool
+
+
+def clip_tracks(tracks: Tracks, indices: np.ndarray, clip: Augmented) -> Tracks:
+    """Tracks of a whole video as they are in a clip of its frames `indices`; what lies outside the clip is not visible."""
+    points, visible = tracks[0][indices], tracks[1][indices]
+    matrix = clip.matrix.astype(np.float32)
+    moved = points @ matrix[:, :2].T + matrix[:, 2]
+    size = clip.video.shape[1]
+    return moved, visible & ((moved >= -0.5) & (moved <= size - 0.5)).all(-1)
 
 
 def mirrored_labels(labels: tuple[str, ...]) -> np.ndarray:
@@ -101,6 +115,7 @@ class VideoDataset:
         repeats: clips that one reading of a video gives, in one batch, with augmentations of their own. A pass is `repeats`
             clips of each video.
         workers: threads that decode.
+        tracks: of the videos; every clip then has its tracks.
 
     Raises:
         InputError: no video; a flip where labels speak of left and right, unless `augment.mirror_labels` exchanges them.
@@ -114,13 +129,16 @@ class VideoDataset:
         mix: MixConfig | None = None,
         repeats: int = 1,
         workers: int = 0,
+        tracks: TrackReader | None = None,
     ) -> None:
+        if tracks is not None and mix is not None:
+            raise InputError("clips are mixed, and they have tracks, which cannot be mixed; remove mix")
         if not len(videos):
             raise InputError("there are no videos; check the set's split, subjects and limit")
         if repeats < 1 or workers < 0:
             raise InputError(f"repeats is {repeats} and workers {workers}; expected 1 or more, and 0 or more")
         self.videos, self.clip, self.augment, self.mix = videos, clip, augment, mix
-        self.repeats, self.workers = repeats, workers
+        self.repeats, self.workers, self.tracks = repeats, workers, tracks
         self.faults: dict[str, str] = {}
         self.mirrored = np.arange(len(videos.labels))
         if augment is not None and augment.flip > 0:
@@ -142,7 +160,8 @@ class VideoDataset:
         Returns:
             video (B, T, S, S, 3) uint8 RGB, label (B,) (-1 not known); item (B,) which video it really is, frame (B, T) which
             frames of it, matrix (B, 2, 3) from its pixels to the clip's (`Augmented.matrix`), mirrored (B,); with MixUp or
-            CutMix also other_label (B,), label_share (B,). In a share of a batch (`palmist.global_batch`) only its rows, and
+            CutMix also other_label (B,), label_share (B,); with tracks (B, T, P, 2) float32 pixels of the clip, visible
+            (B, T, P). In a share of a batch (`palmist.global_batch`) only its rows, and
             those that are mixed into them, are read; the others are black.
         """
         count = len(indices)
@@ -169,6 +188,8 @@ class VideoDataset:
         }  # fmt: skip
         if self.mix is not None and self.augment is not None:
             parts |= {"other_label": label[::-1].copy(), "label_share": np.full(count, mixture.share, np.float32)}
+        if self.tracks is not None:
+            parts |= _track_rows(count, groups, [found.tracks for found in made])
         return {name: torch.from_numpy(array) for name, array in parts.items()}
 
     def _read_group(self, job: tuple[int, list[int]]) -> ClipBatch:
@@ -180,6 +201,7 @@ class VideoDataset:
                 video = self.videos.open(number)
                 chosen = self.clip.indices(video, generator=None if self.augment is None else generator)
                 images = video.read(chosen)
+                whole = None if self.tracks is None else self.tracks.read(number, video, images.shape[1:3])
                 break
             except InputError as error:
                 self._note(number, error)
@@ -196,27 +218,42 @@ class VideoDataset:
                 clips.append(augment_clip(images, self.clip.size, self.augment, own))
         label = int(self.videos.label[number])
         labels = [int(self.mirrored[label]) if clip.mirrored and label >= 0 else label for clip in clips]
-        return ClipBatch(clips, chosen, number, labels)
+        tracks = [] if whole is None else [clip_tracks(whole, chosen, clip) for clip in clips]
+        return ClipBatch(clips, chosen, number, labels, tracks)
 
     def views(self, number: int, clips: int = 1, crops: int = 1) -> np.ndarray:
         """All views of one video for testing: (clips * crops, T, S, S, 3) uint8, crops of a clip side by side.
 
         The short side is S; clips are spread over the video, crops along the long side. InputError if it cannot be read.
         """
+        return self.view_parts(number, clips, crops)[0]
+
+    def view_parts(self, number: int, clips: int = 1, crops: int = 1) -> tuple[np.ndarray, ...]:
+        """What a network's `recognise` takes of one video: its `views` alone, or with tracks (V, T, P, 2) and visible
+        (V, T, P)."""
         if clips < 1 or crops < 1:
             raise InputError(f"the test takes {clips} clips and {crops} crops; expected 1 or more of each")
         video = self.videos.open(number)
-        views = []
+        views, tracks = [], []
         for clip in range(clips):
-            images = video.read(self.clip.indices(video, clip, clips))
-            views += [evaluation_crop(images, self.clip.size, crop, crops).video for crop in range(crops)]
-        return np.stack(views)
+            indices = self.clip.indices(video, clip, clips)
+            images = video.read(indices)
+            made = [evaluation_crop(images, self.clip.size, crop, crops) for crop in range(crops)]
+            views += [view.video for view in made]
+            if self.tracks is not None:
+                whole = self.tracks.read(number, video, images.shape[1:3])
+                tracks += [clip_tracks(whole, indices, view) for view in made]
+        return (np.stack(views), *(np.stack(part) for part in zip(*tracks, strict=True)))
 
-    def evaluation_items(self, clips: int = 1, crops: int = 1) -> Iterator[tuple[int, np.ndarray]]:
-        """Number and views of every video with a known label that can be read; the others are noted in `faults`."""
-        for number in np.nonzero(self.videos.label >= 0)[0]:
+    def evaluation_items(
+        self, clips: int = 1, crops: int = 1, order: np.random.Generator | None = None
+    ) -> Iterator[tuple[int, tuple[np.ndarray, ...]]]:
+        """Number and `view_parts` of every video with a known label that can be read, in random order if `order` is given; the
+        others are noted in `faults`."""
+        numbers = np.nonzero(self.videos.label >= 0)[0]
+        for number in numbers if order is None else order.permutation(numbers):
             try:
-                yield int(number), self.views(int(number), clips, crops)
+                yield int(number), self.view_parts(int(number), clips, crops)
             except InputError as error:
                 self._note(int(number), error)
 
@@ -235,6 +272,17 @@ class VideoDataset:
         if replaced:
             text += f", {sum(replaced.values())} damaged frames of {len(replaced)} videos filled from the frame before"
         return text
+
+
+def _track_rows(count: int, groups: list[slice], made: list[list[Tracks]]) -> dict[str, np.ndarray]:
+    """tracks (B, T, P, 2) and visible (B, T, P) of all rows; those that were not read are 0."""
+    rows = [row for group in groups for row in range(group.start, group.stop)]
+    found = [clip for clips in made for clip in clips]
+    tracks = np.zeros((count, *found[0][0].shape), np.float32)
+    visible = np.zeros((count, *found[0][1].shape), bool)
+    for row, (points, seen) in zip(rows, found, strict=True):
+        tracks[row], visible[row] = points, seen
+    return {"tracks": tracks, "visible": visible}
 
 
 def _groups(indices: np.ndarray) -> list[slice]:
