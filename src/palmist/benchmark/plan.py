@@ -19,6 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 ROOT = Path("runs/benchmark")
+TRACKS, DRAWN = Path("runs/tracks"), Path("runs/drawn")
 TABLE_SEEDS = (0, 1, 2)
 _MIXED = {"asl_words": 1.0, "asl_letters": 0.5, "reach_to_grasp": 1.0}
 _SIGNERS = ("S1", "S2", "S3")
@@ -163,11 +164,17 @@ MOTION: dict[str, dict[str, str]] = {
         "emim": "emim/directions",
         "emim_without_motion": "emim/directions_without_motion",
         "uniformer": "emim/directions_uniformer",
+        "trec": "trec/directions",
+        "rgb_only": "trec/directions_rgb_only",
     },
     "words": {
         "emim": "emim/emim_small",
         "emim_without_motion": "emim/emim_small_without_motion",
         "uniformer": "emim/uniformer_small",
+        "trec": "trec/trec_small",
+        "rgb_only": "trec/trec_small_rgb_only",
+        "image_and_tracks": "trec/trec_small_image_and_tracks",
+        "tracks_only": "trec/trec_small_tracks_only",
     },
 }
 
@@ -177,7 +184,12 @@ def motion_jobs() -> Iterator[Job]:
     for task, models in MOTION.items():
         for seed in TABLE_SEEDS:
             for model, config in models.items():
-                yield Job(f"m{seed}_{task}_{model}", f"configs/{config}.yaml", {"seed": seed})
+                settings: dict[str, Any] = {"seed": seed}
+                if config.startswith("trec/"):
+                    settings["data.tracks.folder"] = str(TRACKS)  # the same for all seeds
+                if task == "words":
+                    settings["data.sets.rendered.options.folder"] = str(DRAWN)
+                yield Job(f"m{seed}_{task}_{model}", f"configs/{config}.yaml", settings)
 
 
 def train_missing(names: set[str] | None = None) -> None:
