@@ -389,11 +389,9 @@ class TRec(nn.Module):
     @torch.no_grad()
     def recognise(self, views: Tensor, tracks: Tensor | None = None, visible: Tensor | None = None) -> Tensor:
         """Probabilities (B, L): the mean over V views of each video, (B, V, T, H, W, 3) and (B, V, T, P, 2), (B, V, T, P)."""
-        B, V = views.shape[:2]
-        flat = [None if part is None else part.transpose(0, 1).flatten(0, 1) for part in (views, tracks, visible)]
-        # View by view, so that the clip before another one in the batch is another video's.
-        assert flat[0] is not None
-        return self(*flat).float().softmax(-1).view(V, B, -1).mean(0)
+        # View by view, so that frames are exchanged between videos.
+        each = [self(*(part[:, view] for part in (views, tracks, visible) if part is not None)) for view in range(views.shape[1])]
+        return torch.stack(each).float().softmax(-1).mean(0)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Parts]:
         """Cross-entropy with label smoothing.

@@ -11,6 +11,7 @@ is (0, 0), so an image covers 0..W-1 and 0..H-1.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -136,7 +137,8 @@ class PointTracks:
             reason = error.strerror or error
             raise InputError(f"{path} cannot be written ({reason}); expected a folder that can be written to") from error
         finally:
-            unfinished.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
         return path
 
 
