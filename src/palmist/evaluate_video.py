@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -23,7 +23,9 @@ from palmist.video_sets import VIDEO_SETS, TrackConfig, TrackReader, Videos
 from palmist.video_sets.dataset import ClipConfig, VideoDataset
 from palmist.video_tasks import VideoSetConfig, load_video_network, read_videos
 
-__all__ = ["TrackTest", "VideoRecognition", "evaluate_video_checkpoint", "recognise_videos"]
+__all__ = [
+    "TrackTest", "VideoRecognition", "evaluate_video_checkpoint", "load_tested", "recognise_tested", "recognise_videos",
+]  # fmt: skip
 
 #: Videos of the direction task that are tested: drawn from another seed than any training.
 TEST_DIRECTIONS, TEST_SEED = 1000, 10_000
@@ -127,6 +129,43 @@ class TrackTest:
         return points + " --foreground" * self.foreground + (f" --control {self.control}" if self.control else "")
 
 
+class Tested(NamedTuple):
+    """A trained network as it is to be tested: what records call it, the network, its clips and tracks (None: it sees none)."""
+
+    name: str
+    network: UniFormer | TRec
+    clip: ClipConfig
+    tracks: TrackConfig | None
+
+
+def load_tested(checkpoint: str | Path, test: TrackTest | None = None) -> Tested:
+    """A video network from its checkpoint. InputError for another kind, or a `test` of a network that has no tracks."""
+    if load_checkpoint(checkpoint).config.get("model") != "trec":
+        kind, plain, clip = load_video_network(checkpoint)
+        if test is not None:
+            raise InputError(f"{checkpoint} ({kind}) has no point tracks; leave --points, --foreground and --control out")
+        return Tested(kind, plain, clip, None)
+    network, clip, tracks = load_trec(checkpoint)
+    test = test or TrackTest()
+    if test.control is not None:
+        check_inputs(test.control)
+        network.inputs = test.control
+    tracks = replace(tracks, use=test.points if test.points is not None else tracks.use)
+    tracks = replace(tracks, foreground=test.foreground or tracks.foreground)
+    sees_tracks = INPUTS[network.inputs].tracks != "none"
+    return Tested(test.name(network.config.inputs), network, clip, tracks if sees_tracks else None)
+
+
+def recognise_tested(found: Tested, videos: Videos, clips: int = 1, crops: int = 1) -> VideoRecognition:
+    """`recognise_videos` of a loaded network; label numbers of `videos` become the network's. InputError for a label that it
+    does not know."""
+    _renumber(videos, found.network.config.labels, f"{found.name} does not know label '{{}}'")
+    dataset = VideoDataset(videos, found.clip, tracks=None if found.tracks is None else TrackReader(videos, found.tracks))
+    # Controls that exchange frames between videos need neighbours of any label.
+    order = np.random.default_rng(0) if isinstance(found.network, TRec) else None
+    return recognise_videos(found.network, dataset, clips, crops, order=order)
+
+
 def evaluate_video_checkpoint(
     checkpoint: str | Path, data: str, split: str = "all", clips: int = 1, crops: int = 1, test: TrackTest | None = None
 ) -> list[BenchmarkRecord]:
@@ -135,26 +174,15 @@ def evaluate_video_checkpoint(
     Raises InputError for an unknown set, a checkpoint of another kind, other labels than the network knows, or a `test` of a
     network that has no tracks.
     """
-    network: UniFormer | TRec
-    tracks: TrackConfig | None = None
-    if load_checkpoint(checkpoint).config.get("model") == "trec":
-        kind, network, clip, tracks = _tracked(checkpoint, test or TrackTest())
-    else:
-        kind, network, clip = load_video_network(checkpoint)
-        if test is not None:
-            raise InputError(f"{checkpoint} ({kind}) has no point tracks; leave --points, --foreground and --control out")
-    name, config = evaluation_set(data, split, clip.frames, clip.size)
-    videos = read_videos(name, with_true_tracks(config, name, tracks) if tracks is not None else config)
-    _renumber(videos, network.config.labels, f"{checkpoint} does not know label '{{}}' of {name}")
-    dataset = VideoDataset(videos, clip, tracks=TrackReader(videos, tracks) if tracks is not None else None)
-    # Controls that exchange frames between videos need neighbours of any label.
-    order = np.random.default_rng(0) if isinstance(network, TRec) else None
-    result = recognise_videos(network, dataset, clips, crops, order=order)
+    found = load_tested(checkpoint, test)
+    name, config = evaluation_set(data, split, found.clip.frames, found.clip.size)
+    videos = read_videos(name, with_true_tracks(config, name, found.tracks) if found.tracks is not None else config)
+    result = recognise_tested(found, videos, clips, crops)
     shown = "CHECKPOINT" if Path(checkpoint).is_absolute() else str(checkpoint)
     source = f"{name}:FOLDER" if ":" in data else data
     command = f"palmist evaluate {shown} --data {source} --split {split} --clips {clips} --crops {crops}"
     command += test.options if test is not None else ""
-    labels = len(network.config.labels)
+    labels = len(found.network.config.labels)
     measured = {
         "accuracy": top_k_accuracy(result.probabilities, result.truth),
         "class_mean_accuracy": mean_class_accuracy(result.probabilities.argmax(1), result.truth, labels),
@@ -162,20 +190,9 @@ def evaluate_video_checkpoint(
     if labels > 5:
         measured["top5_accuracy"] = top_k_accuracy(result.probabilities, result.truth, 5)
     return [
-        make_record(f"{name}/{split}/{kind}/{metric}", value.value, "share", value.n, command, value.interval)
+        make_record(f"{name}/{split}/{found.name}/{metric}", value.value, "share", value.n, command, value.interval)
         for metric, value in measured.items()
     ]
-
-
-def _tracked(checkpoint: str | Path, test: TrackTest) -> tuple[str, TRec, ClipConfig, TrackConfig | None]:
-    """A TRec as it is to be tested: its name, network, clips and tracks, None where it looks at none."""
-    network, clip, tracks = load_trec(checkpoint)
-    if test.control is not None:
-        check_inputs(test.control)
-        network.inputs = test.control
-    tracks = replace(tracks, use=test.points if test.points is not None else tracks.use)
-    tracks = replace(tracks, foreground=test.foreground or tracks.foreground)
-    return test.name(network.config.inputs), network, clip, tracks if INPUTS[network.inputs].tracks != "none" else None
 
 
 def _renumber(videos: Videos, known: tuple[str, ...], stranger: str) -> None:

@@ -403,6 +403,20 @@ def bharnet() -> list[BenchmarkRecord]:
     return body_hand()
 
 
+def directions() -> list[BenchmarkRecord]:
+    """EMIM, TRec and plain networks on the direction task, see `palmist.benchmark.video_recognition`."""
+    from palmist.benchmark import video_recognition
+
+    return video_recognition.directions()
+
+
+def rendered_words() -> list[BenchmarkRecord]:
+    """EMIM and TRec with their twins and controls on drawn words, see `palmist.benchmark.video_recognition`."""
+    from palmist.benchmark import video_recognition
+
+    return video_recognition.rendered_words()
+
+
 def points() -> list[BenchmarkRecord]:
     """Point tracking on rendered clips with known truth."""
     from palmist.benchmark.video_quality import points as measure
@@ -437,6 +451,8 @@ SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "points": points,
     "video": video,
     "estimator": estimator,
+    "directions": directions,
+    "rendered_words": rendered_words,
     "one_set": one_set,
     "no_context": no_context,
     "no_noise": no_noise,

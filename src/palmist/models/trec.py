@@ -390,7 +390,9 @@ class TRec(nn.Module):
     def recognise(self, views: Tensor, tracks: Tensor | None = None, visible: Tensor | None = None) -> Tensor:
         """Probabilities (B, L): the mean over V views of each video, (B, V, T, H, W, 3) and (B, V, T, P, 2), (B, V, T, P)."""
         # View by view, so that frames are exchanged between videos.
-        each = [self(*(part[:, view] for part in (views, tracks, visible) if part is not None)) for view in range(views.shape[1])]
+        each = [
+            self(*(part[:, view] for part in (views, tracks, visible) if part is not None)) for view in range(views.shape[1])
+        ]
         return torch.stack(each).float().softmax(-1).mean(0)
 
     def loss(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tensor, Parts]:
