@@ -14,7 +14,7 @@ import typer
 
 from palmist.cli_output import busy, console, guarded, progress, records_table, say, table, write_json
 from palmist.errors import InputError
-from palmist.model_zoo import DEFAULT_MODEL
+from palmist.model_zoo import DEFAULT_MODEL, VIDEO_KINDS, kind_of
 
 if TYPE_CHECKING:
     from palmist.damage import DamageReport
@@ -106,14 +106,19 @@ def read(
 ) -> None:
     """Read recordings, a video or a webcam: refine the poses, recognise the action, predict futures."""
     from palmist.cli_read import is_video, run_read
-    from palmist.cli_video import HandOptions, LiveOptions, run_read_live, run_read_video
+    from palmist.cli_video import HandOptions, LiveOptions, run_read_live, run_read_video, run_recognise_video
 
     options: dict[str, Any] = {
         "futures": futures, "horizon": horizon, "observe_until": observe_until, "seed": seed, "factor": factor,
         "labels": labels,
     }  # fmt: skip
     finder = HandOptions(hand_model, mirrored, hands)
-    if source.startswith("webcam:") or (live and is_video(source)):
+    pixels_only = kind_of(model) in VIDEO_KINDS
+    if pixels_only and (live or not is_video(source)):
+        raise InputError(f"{model} reads video files, and the source is {source}; give a video, or leave --model out")
+    if pixels_only:
+        run_recognise_video(source, model, options, out, json_file)
+    elif source.startswith("webcam:") or (live and is_video(source)):
         run_read_live(source, model, options, finder, LiveOptions(seconds, port), out, json_file)
     elif is_video(source):
         run_read_video(source, model, options, finder, out, json_file)

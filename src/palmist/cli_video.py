@@ -102,6 +102,32 @@ def run_read_video(
     write_json(json_file, {"readings": [result.reading.to_json()], "video": result.to_json()})
 
 
+def run_recognise_video(source: str, model: str, options: dict[str, Any], out: Path | None, json_file: str | None) -> None:
+    """Name the action by a network that sees pixels only: a table, and with --out a picture of the motion that it sees."""
+    from palmist.cli_output import table
+    from palmist.models.trec import TRec
+    from palmist.video_reader import load_video_reader
+
+    if options.get("labels") is not None:
+        raise InputError(
+            f"--labels {options['labels']}: {model} has a fixed list; leave --labels out, or read with a G-HTT model"
+        )
+    reader = load_video_reader(model)
+    use_one_thread()
+    found = reader.read(source)
+    shown, rows = console(json_file), table(None, ("action", "left"), ("probability", "right"))
+    for number in found.probabilities.argsort()[::-1][:5]:
+        rows.add_row(escape(found.labels[number]), f"{found.probabilities[number]:.1%}")
+    shown.print(rows)
+    network = reader.tested.network
+    if out is not None and not isinstance(network, TRec) and network.config.motion_blocks == "none":
+        shown.print(f"{escape(model)} sees no motion that could be drawn; --out writes nothing", highlight=False)
+    elif out is not None:
+        picture = reader.draw(source, out / f"{found.name}_motion.png")
+        shown.print(f"picture: {picture}", highlight=False, soft_wrap=True)
+    write_json(json_file, {"format": "palmist-video-action", "version": 1, "model": reader.name, **found.to_json()})
+
+
 def run_read_live(
     source: str,
     model: str,

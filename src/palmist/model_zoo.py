@@ -15,9 +15,11 @@ from typing import Any
 
 from palmist.errors import InputError
 
-__all__ = ["DEFAULT_MODEL", "Model", "checkpoint_path", "model_card", "models"]
+__all__ = ["DEFAULT_MODEL", "VIDEO_KINDS", "Model", "checkpoint_path", "kind_of", "model_card", "models"]
 
 DEFAULT_MODEL = "ghtt-small"
+#: Kinds of checkpoints that read the pixels of videos and nothing else (`palmist.video_reader`).
+VIDEO_KINDS = ("emim", "uniformer", "trec")
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,19 @@ def checkpoint_path(name_or_path: str | Path) -> Path:
             "that palmist train wrote"
         )
     return Path(name)
+
+
+def kind_of(name_or_path: str | Path) -> str | None:
+    """The kind of network in a checkpoint ("ghtt", "emim", ...), None where its config.json does not tell.
+
+    Raises InputError, as `checkpoint_path` does, if there is no such checkpoint.
+    """
+    try:
+        facts = json.loads((checkpoint_path(name_or_path) / "config.json").read_text(encoding="utf-8"))
+        kind = facts["config"]["model"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # whoever loads it says what is wrong
+    return kind if isinstance(kind, str) else None
 
 
 def model_card(name_or_path: str | Path) -> str:

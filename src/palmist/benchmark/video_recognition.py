@@ -1,8 +1,8 @@
 """EMIM, TRec and their twins on videos: `palmist benchmark quality --only directions` and `--only rendered_words`.
 
 Every model is trained with three seeds (`palmist.benchmark.plan.motion_jobs`) on the same videos. `directions` tests on 1,000
-videos of textures drawn from another seed than any training; `rendered_words` on drawings of the signer of cross-signer A who is
-in no training. TRec is trained with all points that a batch's subset is drawn from, and then also tested
+videos of textures drawn from another seed than any training; `rendered_words` on drawings of the signer of cross-signer A, who
+is in no training. TRec is trained with all points that a batch's subset is drawn from, and then also tested
 
 - with fewer points (`trec_10_points`), and without the points that move as most do (`trec_foreground`);
 - with controls (`trec_sees_...`): pixels of another video, no pixels, tracks that stand still or run backwards, or one frame.

@@ -33,6 +33,7 @@ Letters: B batch, T frames, H, W rows and columns of the map, E heads, d channel
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import torch
@@ -42,7 +43,7 @@ from torch import Tensor, nn
 from palmist.errors import InputError
 from palmist.models.layers import Linear, affine
 
-__all__ = ["FORMS", "MotionAttention", "MotionNetwork", "choose_form", "motion_attention"]
+__all__ = ["FORMS", "MotionAttention", "MotionNetwork", "choose_form", "displacements", "motion_attention"]
 
 FORMS = ("dense", "shifted", "unfold")
 BORDERS = ("padded", "masked")
@@ -271,6 +272,20 @@ class MotionAttention(nn.Module):
     def forward(self, tokens: Tensor, grid: tuple[int, int, int]) -> Tensor:
         """tokens (B, T H W, C) in the order frame, row, column; grid (T, H, W) -> (B, T H W, C)."""
         B, N, C = tokens.shape
+        T = grid[0]
+        affinity, mixed = self.cost_volume(tokens, grid)
+        if self.motion is not None:
+            mixed = mixed + self.motion(affinity).to(mixed.dtype)
+        if mixed.shape[2] < T:
+            mixed = torch.cat((mixed, mixed[:, :, -1:]), dim=2)
+        joined = mixed.permute(0, 2, 3, 4, 1, 5).reshape(B, N, C)
+        result: Tensor = self.proj(joined)
+        return result
+
+    def cost_volume(self, tokens: Tensor, grid: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+        """Affinity (B, E, T', H, W, K) and appearance (B, E, T', H, W, d) of `motion_attention`; T' is T - 1 where the last
+        frame is a copy, else T."""
+        B, N, C = tokens.shape
         T, H, W = grid
         if T * H * W != N:
             raise InputError(f"{N} tokens do not make {T} x {H} x {W} frames, rows and columns; expected {T * H * W}")
@@ -282,11 +297,16 @@ class MotionAttention(nn.Module):
                 query, (key, value) = query[:, :, :-1], later
             else:
                 key, value = (torch.cat((next_ones, next_ones[:, :, -1:]), dim=2) for next_ones in later)
-        affinity, mixed = motion_attention(query, key, value, self.position_bias, self.border, self.form)
-        if self.motion is not None:
-            mixed = mixed + self.motion(affinity).to(mixed.dtype)
-        if mixed.shape[2] < T:
-            mixed = torch.cat((mixed, mixed[:, :, -1:]), dim=2)
-        joined = mixed.permute(0, 2, 3, 4, 1, 5).reshape(B, N, C)
-        result: Tensor = self.proj(joined)
-        return result
+        return motion_attention(query, key, value, self.position_bias, self.border, self.form)
+
+
+def displacements(affinity: Tensor) -> Tensor:
+    """Where each place looks in the next frame: the mean offset under the softmax of its affinities, over heads.
+
+    affinity (B, E, T, H, W, K) -> (B, T, H, W, 2), x to the right and y down, in places of the map.
+    """
+    reach = math.isqrt(affinity.shape[-1]) // 2
+    offset = torch.arange(-reach, reach + 1, dtype=affinity.dtype, device=affinity.device)
+    rows, columns = torch.meshgrid(offset, offset, indexing="ij")
+    weight = affinity.softmax(-1).mean(1)  # (B, T, H, W, K)
+    return weight @ torch.stack((columns.flatten(), rows.flatten()), dim=-1)

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from palmist.errors import InputError
 from palmist.global_batch import masked_mean
-from palmist.models.emim import MotionAttention
+from palmist.models.emim import MotionAttention, displacements
 from palmist.models.layers import Batch, Linear, Parts, standard_normal
 
 __all__ = ["PRESETS", "UniFormer", "UniFormerConfig", "load_weights", "soft_cross_entropy"]
@@ -321,6 +321,27 @@ class UniFormer(nn.Module):
         """(B, T, H, W, 3) as in `features` -> scores (B, L)."""
         scores: Tensor = self.head(self.features(video).flatten(2).mean(-1))
         return scores
+
+    @torch.no_grad()
+    def displacements(self, video: Tensor, block: int = 0) -> Tensor:
+        """Where each place of EMIM's `block`-th attention looks in the next frame, (B, T, H, W, 3) as in `features` ->
+        (B, T - 1, H', W', 2) pixels of the clip, x to the right and y down. InputError for a network without such a block."""
+        attentions = [module for module in self.modules() if isinstance(module, MotionAttention)]
+        if not 0 <= block < len(attentions):
+            raise InputError(f"motion attention {block} is asked for; the network has {len(attentions)}")
+        found: list[Tensor] = []
+
+        def look(attention: nn.Module, given: tuple[Tensor, tuple[int, int, int]]) -> None:
+            assert isinstance(attention, MotionAttention)
+            found.append(displacements(attention.cost_volume(*given)[0]))
+
+        handle = attentions[block].register_forward_pre_hook(look)
+        try:
+            self.features(video)
+        finally:
+            handle.remove()
+        pixels = video.shape[3] / found[0].shape[3]
+        return found[0][:, : video.shape[1] - 1] * pixels
 
     @torch.no_grad()
     def recognise(self, views: Tensor) -> Tensor:
