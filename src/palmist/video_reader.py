@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from palmist.errors import InputError
-from palmist.evaluate_video import load_tested, recognise_videos
+from palmist.evaluate_video import load_tested
 from palmist.model_zoo import VIDEO_KINDS, checkpoint_path, kind_of
 from palmist.models.trec import TRec
 from palmist.video_sets import StoredVideos, TrackReader, VideoEntry
@@ -91,9 +91,10 @@ class VideoReader:
 
     def read(self, source: str | Path, clips: int = 1, crops: int = 1) -> VideoAction:
         """Recognise a whole video file, the mean over `clips` x `crops` views. InputError if it cannot be decoded."""
-        dataset = self._dataset(source)
-        found = recognise_videos(self.tested.network, dataset, clips, crops)
-        return VideoAction(Path(source).stem, self.labels, found.probabilities[0], clips * crops)
+        parts = [torch.from_numpy(part)[None] for part in self._dataset(source).view_parts(0, clips, crops)]
+        with torch.no_grad():
+            probabilities = self.tested.network.recognise(*parts)[0].numpy()
+        return VideoAction(Path(source).stem, self.labels, probabilities, clips * crops)
 
     def draw(self, source: str | Path, path: str | Path) -> Path:
         """Draw the motion that the network sees in the middle clip, as one .png: EMIM's displacement field, TRec's tracks.

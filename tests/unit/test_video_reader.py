@@ -41,9 +41,8 @@ def save_trec(folder: Path, **tracks: object) -> Path:
     torch.manual_seed(0)
     sizes = {"width": 16, "layers": 1, "heads": 2, "image_width": 4, "frames": 4, "size": 32}
     network = TRec(replace(TREC["small"], **sizes, labels=LABELS))
-    facts = {
-        "model": "trec", "trec": asdict(network.config), "clip": asdict(CLIP), "tracks": asdict(TrackConfig(points=20, **tracks))
-    }  # fmt: skip
+    chosen = asdict(TrackConfig(points=20, **tracks))
+    facts = {"model": "trec", "trec": asdict(network.config), "clip": asdict(CLIP), "tracks": chosen}
     save_checkpoint(folder, network.state_dict(), facts, {}, "")
     return folder
 
@@ -111,6 +110,9 @@ def test_what_cannot_be_read_or_drawn_is_said(tmp_path: Path, capsys: pytest.Cap
         plain.draw(video, tmp_path / "x.png")
     with pytest.raises(InputError, match="true tracks of drawings"):
         load_video_reader(save_trec(tmp_path / "oracle", tracker="truth")).read(video)
+    (tmp_path / "text.mp4").write_text("no video")
+    with pytest.raises(InputError, match=r"text\.mp4 is not a video"):
+        plain.read(tmp_path / "text.mp4")
     with pytest.raises(InputError, match="kind 'ghtt'"):
         load_video_reader("ghtt-small")
     with pytest.raises(SystemExit) as ended:
