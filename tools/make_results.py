@@ -115,6 +115,31 @@ ROBUSTNESS = tuple(
     for damage, what in _DAMAGE
     for name, text in _SKELETONS
 )
+_NETWORKS = (
+    ("emim", "EMIM"),
+    ("emim_without_motion", "— its twin without the motion network"),
+    ("uniformer", "plain UniFormer"),
+    ("trec", "TRec: frames and tracks of 900 points"),
+    ("rgb_only", "— its twin without tracks"),
+    ("image_and_tracks", "— its twin with one frame and tracks"),
+    ("tracks_only", "— its twin with tracks alone"),
+)
+_GOALS = {"emim": "≥ 0.95", "trec": "≥ 0.95", "uniformer": "0.125 by chance"}
+DIRECTIONS = tuple((text, f"directions/all/{name}/accuracy", _GOALS.get(name, "")) for name, text in _NETWORKS)
+_DRAWN = "rendered_asl_words/cross_signer_a"
+_CONTROLS = (
+    *((f"{count}_points", f"{count} points") for count in (10, 25, 50, 100, 200, 400)),
+    ("foreground", "without points that move as most do"),
+    ("sees_first_frame_and_tracks", "one frame shown, trained with all"),
+    ("sees_shuffled_frames_and_tracks", "frames of another video"),
+    ("sees_blank_frames_and_tracks", "blank frames"),
+    ("sees_frames_and_still_tracks", "tracks stand still"),
+    ("sees_frames_and_reversed_tracks", "tracks run backwards"),
+)
+DRAWN_WORDS = (
+    *((text, f"{_DRAWN}/{name}/accuracy", "") for name, text in _NETWORKS),
+    *((f"TRec tested: {text}", f"{_DRAWN}/trec_{name}/accuracy", "") for name, text in _CONTROLS),
+)
 _CLIPS = ("02_cups", "03_blocks", "04_coffee", "mp_hand_test", "hand_video")
 VIDEO = (
     *(
@@ -208,6 +233,15 @@ SPEED = (
     ("ST-GCN++ as published, joints first / plain", "speed/bharnet/joints_first_over_plain/ratio", "> 1"),
     ("BHaRNet small / ST-GCN++ of its size, plain", "speed/bharnet/bharnet_over_unified_plain/ratio", "≥ 2"),
     ("BHaRNet small / ST-GCN++ as published, plain", "speed/bharnet/bharnet_over_published_plain/ratio", "≥ 2"),
+    ("EMIM's core, 16 x 14 x 14 places, 7 x 7 windows", "speed/emim_16x14x14/emim_core/cpu_seconds", ""),
+    ("— by unfolding", "speed/emim_16x14x14/unfold/cpu_seconds", ""),
+    ("— EMIM's / unfolding", "speed/emim_16x14x14/emim_core/ratio", "≤ 0.2"),
+    ("— EMIM's / unfolding, with gradients", "speed/emim_16x14x14/emim_core_with_gradients/ratio", ""),
+    ("EMIM-S, one clip of 16 frames of 224 pixels", "speed/video_16x224/emim_s/cpu_seconds", ""),
+    ("UniFormer-S, the same clip", "speed/video_16x224/uniformer_s/cpu_seconds", ""),
+    ("UniFormer-S with EMIM's stem, the same clip", "speed/video_16x224/uniformer_s_all_frames/cpu_seconds", ""),
+    ("EMIM-S / UniFormer-S", "speed/video_16x224/emim_s_over_uniformer_s/ratio", ""),
+    ("EMIM-S / UniFormer-S with EMIM's stem", "speed/video_16x224/emim_s_over_uniformer_s_all_frames/ratio", ""),
     ("training windows per second from a store", "speed/store/training_windows/per_second", "≥ 5,000"),
 )  # fmt: skip
 TABLES = (
@@ -225,6 +259,8 @@ TABLES = (
     ("Prediction, about half a second ahead (mean joint error)", PREDICTION),
     ("Futures beyond 2 s on reach_to_grasp (f = 5)", FUTURES),
     ("Video: points on rendered clips with known truth, hands in real clips", VIDEO),
+    ("Which way does a textured patch move? (accuracy on 8 directions)", DIRECTIONS),
+    ("Drawn words of an unseen signer, by video networks (accuracy of 16)", DRAWN_WORDS),
     ("Image estimator (preset small): drawn frames of people and takes it never saw, and one real clip", ESTIMATOR),
     ("Speed (CPU time of one thread)", SPEED),
 )
