@@ -14,7 +14,7 @@ from palmist.checkpoint import load_checkpoint
 from palmist.config import TrainConfig
 from palmist.errors import InputError
 from palmist.evaluate_checkpoint import evaluate_checkpoint
-from palmist.evaluate_video import TrackTest, recognise_videos
+from palmist.evaluate_video import TrackTest, batch_deviation, recognise_videos
 from palmist.models.trec import TRec, TRecConfig
 from palmist.train import train_from_file
 from palmist.trec_task import TRecTask, load_trec
@@ -168,6 +168,14 @@ def test_true_tracks_are_an_oracle_and_the_card_says_so() -> None:
     ):
         with pytest.raises(InputError, match=found):
             TRecTask().train_data(TrainConfig(task="trec", steps=1, data={**data, **changes}, model=model))
+
+
+def test_the_spread_of_batches_is_that_of_a_share() -> None:
+    correct = np.random.default_rng(0).random(32 * 400 + 5) < 0.61
+    found = batch_deviation(correct)
+    assert found.n == 400
+    assert found.value == pytest.approx((0.61 * 0.39 / 32) ** 0.5, rel=0.1)  # 8.6 points, as in TRec's table
+    assert batch_deviation(np.array([True, False] * 32)).value == 0
 
 
 def test_what_looks_at_no_tracks_is_not_tracked() -> None:
