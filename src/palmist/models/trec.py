@@ -12,7 +12,8 @@ Numbered deviations and choices, and why:
 1. One token for each point, made of its whole trajectory (2 T numbers) by an MLP that all points share: the number of points
    may then change from batch to batch, as the paper's random subsets ask for. T is fixed in a model. Points have no order.
 2. Positions run from -1 to 1, edge to edge of the clip; augmentation moves tracks and pixels together; a track may leave this
-   range. Points that are lost stay where they were last seen. `visibility` and `differences` add channels, off in the paper.
+   range. Points that are lost stay where they were last seen. `visibility` and `differences` add channels, off in the paper;
+   steps are small beside positions, so that differences and histograms are multiplied by 32.
 3. Width 256, 4 pre-norm layers, 8 heads, no dropout; a frame is its mean feature with a learned code of its time; learned codes
    tell frames from tracks; one learned query pools; the head is D-D-labels.
 4. In training each batch keeps a random subset of its points, the same place numbers in each clip, whose size is drawn from
@@ -50,6 +51,7 @@ __all__ = [
     "oriented_histogram",
 ]  # fmt: skip
 
+_STEPS = 32.0  # steps enter the network in 32nds of half a picture
 _COLOUR_MEAN, _COLOUR_SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
 
 
@@ -129,7 +131,18 @@ class TRecConfig:
 
 PRESETS: dict[str, TRecConfig] = {
     "paper": TRecConfig(),
-    "small": TRecConfig(width=96, layers=2, heads=4, image_width=16, train_points=(100, 100), frames=8, size=64),
+    "small": TRecConfig(
+        width=96,
+        layers=2,
+        heads=4,
+        mlp_ratio=2,
+        image_width=16,
+        train_points=(200, 200),
+        visibility=True,
+        differences=True,
+        frames=8,
+        size=64,
+    ),
 }
 
 
@@ -212,10 +225,10 @@ class TrackTokens(nn.Module):
         if self.config.visibility:
             channels.append(visible.unsqueeze(-1).to(tracks.dtype))
         if self.config.differences:
-            channels.append(first_differences(tracks))
+            channels.append(_STEPS * first_differences(tracks))
         tokens: Tensor = self.mlp(_by_point(torch.cat(channels, -1)))
         if self.oriented is not None:
-            tokens = tokens + self.oriented(_by_point(oriented_histogram(tracks, self.config.orientations)))
+            tokens = tokens + self.oriented(_by_point(_STEPS * oriented_histogram(tracks, self.config.orientations)))
         if self.pairwise is not None:
             tokens = tokens + self.pairwise(_by_point(differences_to_anchors(tracks, visible, self.config.pairwise)))
         return tokens

@@ -235,13 +235,14 @@ class VideoDataset:
             raise InputError(f"the test takes {clips} clips and {crops} crops; expected 1 or more of each")
         video = self.videos.open(number)
         views, tracks = [], []
+        whole: Tracks | None = None
         for clip in range(clips):
             indices = self.clip.indices(video, clip, clips)
             images = video.read(indices)
             made = [evaluation_crop(images, self.clip.size, crop, crops) for crop in range(crops)]
             views += [view.video for view in made]
             if self.tracks is not None:
-                whole = self.tracks.read(number, video, images.shape[1:3])
+                whole = whole or self.tracks.read(number, video, images.shape[1:3])
                 tracks += [clip_tracks(whole, indices, view) for view in made]
         return (np.stack(views), *(np.stack(part) for part in zip(*tracks, strict=True)))
 
