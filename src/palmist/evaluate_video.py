@@ -32,6 +32,8 @@ __all__ = [
 TEST_DIRECTIONS, TEST_SEED = 1000, 10_000
 
 
+#: How the tests on "rendered_..." are drawn: near the hands, by a camera that stands still.
+DRAWING = {"framing": "hands", "camera_motion": 0.0}
 #: Videos of a batch whose accuracies TRec's spread is taken over.
 BATCH = 32
 
@@ -93,7 +95,7 @@ def recognise_videos(
 def evaluation_set(data: str, split: str, frames: int, size: int) -> tuple[str, VideoSetConfig]:
     """The name and the settings of what `palmist evaluate --data DATA --split SPLIT` tests on.
 
-    data: "directions"; "rendered_" and an open set's name, its split by person; or KIND:FOLDER of a set of videos on disk, with
+    data: "directions"; "rendered_" and an open set's name, its split by person, drawn by `DRAWING`; or KIND:FOLDER of a set of videos on disk, with
     one of its official splits.
     """
     if data == "directions":
@@ -102,9 +104,8 @@ def evaluation_set(data: str, split: str, frames: int, size: int) -> tuple[str, 
     if data.startswith("rendered_"):
         name = data.removeprefix("rendered_")
         people = named_split(name, split).test
-        return data, VideoSetConfig(
-            "rendered", options={"recordings": name, "subjects": people, "settings": {"size": max(32, size)}}
-        )  # fmt: skip
+        settings = {**DRAWING, "size": max(32, size + size // 8)}
+        return data, VideoSetConfig("rendered", options={"recordings": name, "subjects": people, "settings": settings})
     kind, colon, root = data.partition(":")
     if not colon or kind not in VIDEO_SETS:
         known = ", ".join(f"{name}:FOLDER" for name in VIDEO_SETS)
