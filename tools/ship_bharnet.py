@@ -68,8 +68,8 @@ From `palmist benchmark quality --only bharnet` (benchmarks/results/quality.json
 ## Limits
 - Three signers before one camera each; sixteen words are not a sign language, and a word that was not learnt is named as one
   that was.
-- Training never took single frames of the body away nor disturbed its joints: where they are lost or noisy, accuracy falls
-  steeply.
+- Half of the training recordings had frames lost or noise on their joints. A hand that is missing in the whole recording is
+  another matter: without the right one most words are not read.
 - 2.5D recordings with an assumed 4:3 image; depth of body points is not used.
 - Settled after a look at errors on the test signer: no synthetic "idle" recordings in this split, since the training signers'
   own show hands. So the numbers are somewhat kinder than those of a first look.
