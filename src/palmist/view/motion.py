@@ -26,9 +26,9 @@ def draw_arrows(frame: np.ndarray, places: np.ndarray, moves: np.ndarray, magnif
 
     for place, move, colour in zip(places, moves, _colours(moves), strict=True):
         ends = [tuple(round(float(value) * (1 << _SHIFT)) for value in end) for end in (place, place + magnify * move)]
-        cv2.line(frame, ends[0], ends[1], (20, 20, 20), 3, cv2.LINE_AA, _SHIFT)
-        cv2.line(frame, ends[0], ends[1], colour, 2, cv2.LINE_AA, _SHIFT)
-        cv2.circle(frame, ends[1], 2 << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
+        cv2.line(frame, ends[0], ends[1], (20, 20, 20), 5, cv2.LINE_AA, _SHIFT)
+        cv2.line(frame, ends[0], ends[1], colour, 3, cv2.LINE_AA, _SHIFT)
+        cv2.circle(frame, ends[1], 4 << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
 
 
 def draw_tails(frame: np.ndarray, tracks: np.ndarray, visible: np.ndarray, length: int = 12) -> None:
@@ -44,7 +44,7 @@ def draw_tails(frame: np.ndarray, tracks: np.ndarray, visible: np.ndarray, lengt
     shown = np.flatnonzero(visible[-1])
     for point, colour in zip(shown, _colours(tails[-1, shown] - tails[0, shown]), strict=True):
         way = np.round(tails[:, point] * (1 << _SHIFT)).astype(np.int32)
-        cv2.polylines(frame, [way[:, None]], False, colour, 1, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(frame, [way[:, None]], False, colour, 2, cv2.LINE_AA, _SHIFT)
         cv2.circle(frame, tuple(map(int, way[-1])), 2 << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
 
 
