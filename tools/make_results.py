@@ -275,6 +275,10 @@ _SETS = (
 )
 HEADLINES = (
     ("16 words, unseen signer S2: accuracy", f"{_WORDS}_a/ghtt/accuracy", f"{_WORDS}_a/linear/accuracy", "linear model"),
+    (
+        "— by BHaRNet, body and hand experts, three seeds",
+        f"{_WORDS}_a/bharnet/accuracy", f"{_WORDS}_a/unified_graph/accuracy", "one graph of both",
+    ),
     ("16 words, unseen signers S1 and S3", f"{_WORDS}_b/ghtt/accuracy", f"{_WORDS}_b/linear/accuracy", "linear model"),
     ("28 letters, each signer left out", "asl_letters/leave_one_signer_out/ghtt/accuracy", "0.609 to 0.752", "linear model"),
     (
@@ -293,6 +297,11 @@ HEADLINES = (
         "2D reaches beyond 2 s: FID through the A-block, P.b",
         "reach_to_grasp/leave_people_out/ghtt_pb/fid", "reach_to_grasp/leave_people_out/ghtt_pa/fid", "clip by clip, P.a",
     ),
+    (
+        "video: which of 8 ways a texture moves, EMIM, three seeds",
+        "directions/all/emim/accuracy", "directions/all/uniformer/accuracy", "plain UniFormer",
+    ),
+    ("— TRec", "directions/all/trec/accuracy", "directions/all/uniformer/accuracy", "plain UniFormer"),
     ("20 futures of 2.1 s, one CPU core", "speed/small/futures_20x64/cpu_seconds", "≤ 0.2 s", "target"),
     ("one live frame, 99th percentile, one CPU core", "speed/small/stream_step_p99/cpu_seconds", "≤ 0.02 s", "target"),
 )  # fmt: skip
