@@ -95,8 +95,8 @@ def recognise_videos(
 def evaluation_set(data: str, split: str, frames: int, size: int) -> tuple[str, VideoSetConfig]:
     """The name and the settings of what `palmist evaluate --data DATA --split SPLIT` tests on.
 
-    data: "directions"; "rendered_" and an open set's name, its split by person, drawn by `DRAWING`; or KIND:FOLDER of a set of videos on disk, with
-    one of its official splits.
+    data: "directions"; "rendered_" and an open set's name, its split by person, drawn by `DRAWING`; or KIND:FOLDER of a set of
+    videos on disk, with one of its official splits.
     """
     if data == "directions":
         options: dict[str, Any] = {"videos": TEST_DIRECTIONS, "frames": frames, "size": size, "seed": TEST_SEED}

@@ -1,7 +1,7 @@
 """The checkpoints that Palmist knows by name, and where they lie.
 
 >>> [model.name for model in models()]
-['ghtt-small', 'bharnet-words', 'estimator-small']
+['ghtt-small', 'bharnet-words', 'emim-words', 'estimator-small']
 """
 
 from __future__ import annotations
@@ -60,6 +60,11 @@ _KNOWN: dict[str, tuple[str, str, str]] = {
     ),
     "bharnet-words": (
         "BHaRNet, preset small: body and hand experts that recognise 16 signs; poses and futures are ghtt-small's",
+        "Apache-2.0; trained on recordings under MIT",
+        "part of the package",
+    ),
+    "emim-words": (
+        "EMIM of a small size: recognises 16 signs in videos; trained on drawn recordings, not on photographs",
         "Apache-2.0; trained on recordings under MIT",
         "part of the package",
     ),

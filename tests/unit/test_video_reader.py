@@ -14,12 +14,14 @@ import torch
 from palmist.checkpoint import save_checkpoint
 from palmist.cli import main
 from palmist.errors import InputError
+from palmist.evaluate_video import DRAWING, load_tested, recognise_tested
+from palmist.model_zoo import checkpoint_path
 from palmist.models.emim import displacements
 from palmist.models.trec import PRESETS as TREC
 from palmist.models.trec import TRec
 from palmist.models.uniformer import PRESETS, UniFormer
 from palmist.video_reader import load_video_reader
-from palmist.video_sets import TrackConfig
+from palmist.video_sets import RenderedConfig, TrackConfig, rendered_videos
 from palmist.video_sets.dataset import ClipConfig
 from palmist.view.motion import draw_arrows, draw_tails, side_by_side
 from tiny_video import write_tiny
@@ -119,3 +121,12 @@ def test_what_cannot_be_read_or_drawn_is_said(tmp_path: Path, capsys: pytest.Cap
         main(["read", "word.npz", "--model", str(tmp_path / "plain")])
     assert ended.value.code == 2
     assert "reads video files" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_shipped_network_names_drawn_words_of_a_signer_it_never_saw() -> None:
+    """Its accuracy is in docs/results.md; here 48 recordings, and the chance is one in sixteen."""
+    tested = load_tested(checkpoint_path("emim-words"))
+    settings = {**DRAWING, "size": 72}
+    videos = rendered_videos(RenderedConfig(subjects=("S2",), limit=48, settings=settings))
+    found = recognise_tested(tested, videos)
+    assert (found.probabilities.argmax(1) == found.truth).mean() > 0.4
