@@ -28,7 +28,9 @@ from palmist.models.trec import (
 TINY = TRecConfig(
     width=16, layers=2, heads=2, image_width=4, train_points=(5, 9), frames=4, size=32, labels=("a", "b", "c")
 )  # fmt: skip
-EVERYTHING = replace(TINY, visibility=True, differences=True, orientations=8, pairwise=3, sampled_appearance=True)
+EVERYTHING = replace(
+    TINY, balanced=True, visibility=True, differences=True, orientations=8, pairwise=3, sampled_appearance=True
+)
 
 
 def clip(points: int = 12, batch: int = 3, seed: int = 0, size: int = 32) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -60,6 +62,18 @@ def test_the_same_weights_take_any_number_of_points(config: TRecConfig, points: 
     scores = network(config)(*clip(points))
     assert scores.shape == (3, 3)
     assert torch.isfinite(scores).all()
+
+
+def test_balanced_attention_does_not_count_tokens() -> None:
+    """Every point twice changes nothing, where it does without the balance."""
+    video, tracks, visible = clip()
+    twice = (video, tracks.repeat(1, 1, 2, 1), visible.repeat(1, 1, 2))
+    balanced, plain = network(replace(TINY, balanced=True)), network()
+    assert torch.allclose(balanced(video, tracks, visible), balanced(*twice), atol=1e-5)
+    assert not torch.allclose(plain(video, tracks, visible), plain(*twice), atol=1e-4)
+    for inputs in ("frames", "tracks"):  # alone there is nothing to balance
+        balanced.inputs = plain.inputs = inputs
+        assert torch.equal(balanced(video, tracks, visible), plain(video, tracks, visible))
 
 
 def test_still_tracks_have_no_differences() -> None:

@@ -25,13 +25,17 @@ Numbered deviations and choices, and why:
    regular grid the point nearest to it in the first frame. Any number of points will do and their order does not matter.
 8. TATs samples features of every frame as tokens of their own. Here those of a track get learned codes of time and their mean
    over the frames where the point is visible is added to its token; the map is the last one of the ResNet-18.
-9. Presets "small" are ours: sizes that a CPU core can train.
+9. `balanced` (off in the paper): attention begins with the same weight for all frames together as for all tracks together,
+   whatever their numbers, by adding minus the logarithm of its kind's count to the affinity of a token. Else a few frames
+   hardly count among those of many points when training begins, and more points in the test change the balance.
+10. Presets "small" are ours: sizes that a CPU core can train.
 
 Letters: B clips, V views, T frames, P points, A anchors, N tokens, D width, E heads, C channels, L labels, S side of a clip.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -92,8 +96,9 @@ class TRecConfig:
 
     frames, size: T and S of the clip that it is made for; image_frames: how many of the T frames the ResNet-18 sees, None for
     all; image_width: its channels after the first layer. train_points: least and most points of a training batch.
-    inputs: a name in `INPUTS`. visibility, differences: more channels of a track. orientations: bins of the histograms of
-    displacements (Trokens: 32), 0 for none; pairwise: anchors along a side of the grid, 0 for none; sampled_appearance: TATs.
+    inputs: a name in `INPUTS`. balanced: deviation 9. visibility, differences: more channels of a track. orientations: bins of
+    the histograms of displacements (Trokens: 32), 0 for none; pairwise: anchors along a side of the grid, 0 for none;
+    sampled_appearance: TATs.
     """
 
     width: int = 256
@@ -105,6 +110,7 @@ class TRecConfig:
     image_frames: int | None = None
     train_points: tuple[int, int] = (200, 400)
     inputs: str = "frames_and_tracks"
+    balanced: bool = False
     visibility: bool = False
     differences: bool = False
     orientations: int = 0
@@ -138,6 +144,7 @@ PRESETS: dict[str, TRecConfig] = {
         mlp_ratio=2,
         image_width=16,
         train_points=(200, 200),
+        balanced=True,
         visibility=True,
         differences=True,
         frames=8,
@@ -255,12 +262,13 @@ class EncoderLayer(nn.Module):
         self.mlp = nn.Sequential(Linear(D, config.mlp_ratio * D), nn.GELU(), Linear(config.mlp_ratio * D, D))
         self.drop = nn.Dropout(config.dropout)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, N, D) -> (B, N, D)."""
+    def forward(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(B, N, D) -> (B, N, D); bias (N,) is added to the affinity to each token."""
         B, N, D = tokens.shape
         query, key, value = self.qkv(self.norm1(tokens)).view(B, N, 3, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
         chance = self.dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, dropout_p=chance)  # (B, E, N, D/E)
+        added = None if bias is None else bias.expand(N, N)
+        mixed = F.scaled_dot_product_attention(query, key, value, added, dropout_p=chance)  # (B, E, N, D/E)
         tokens = tokens + self.drop(self.out(mixed.transpose(1, 2).reshape(B, N, D)))
         result: Tensor = tokens + self.drop(self.mlp(self.norm2(tokens)))
         return result
@@ -277,12 +285,13 @@ class AttentionPooling(nn.Module):
         self.norm = nn.LayerNorm(D)
         self.key_value, self.out = Linear(D, 2 * D), Linear(D, D)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(B, N, D) -> (B, D)."""
+    def forward(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(B, N, D) -> (B, D); bias (N,) as in `EncoderLayer`."""
         B, N, D = tokens.shape
         key, value = self.key_value(self.norm(tokens)).view(B, N, 2, self.heads, D // self.heads).permute(2, 0, 3, 1, 4)
         query = self.query.view(1, self.heads, 1, D // self.heads).expand(B, -1, -1, -1)
-        mixed = F.scaled_dot_product_attention(query, key, value)  # (B, E, 1, D/E)
+        added = None if bias is None else bias.expand(1, N)
+        mixed = F.scaled_dot_product_attention(query, key, value, added)  # (B, E, 1, D/E)
         result: Tensor = self.out(mixed.reshape(B, D))
         return result
 
@@ -349,9 +358,12 @@ class TRec(nn.Module):
                 found = found + self._sampled(maps, times, points, visible)
             tokens.append(found)
         x = torch.cat(tokens, 1)  # (B, N, D)
+        bias = None
+        if self.config.balanced and len(tokens) > 1:
+            bias = torch.cat([x.new_full((part.shape[1],), -math.log(part.shape[1])) for part in tokens])
         for layer in self.layers:
-            x = layer(x)
-        scores: Tensor = self.head(self.pool(x))
+            x = layer(x, bias)
+        scores: Tensor = self.head(self.pool(x, bias))
         return scores
 
     def _check(self, video: Tensor, tracks: Tensor | None, visible: Tensor | None, seen: Seen) -> None:
