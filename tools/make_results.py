@@ -85,6 +85,7 @@ _SKELETONS = (
     ("hand_only", "hand expert alone"),
     ("score_sum", "both trained apart, scores summed"),
     ("unified_graph", "one graph of body and hands"),
+    ("published_graph", "one graph by ST-GCN++ as published, joints alone"),
     ("bharnet_no_attention", "BHaRNet without attention"),
     ("bharnet_noisy_or", "BHaRNet with Noisy-OR"),
     ("bharnet_expert_branch", "BHaRNet with expert branches"),

@@ -210,7 +210,9 @@ def _check_store(source: Path, out: Path | None) -> tuple[list[DamageReport], st
 @guarded
 def prepare(
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="A name that palmist datasets lists.")],
-    out: Annotated[Path, typer.Option(metavar="STORE", help="The store to make, a folder.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="STORE", help="The store to make, a folder; none of a set of videos.")
+    ] = None,
     root: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the data set lies; open sets need none in the repository.")
     ] = None,
@@ -224,11 +226,20 @@ def prepare(
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Turn a data set into a store."""
+    """Turn a data set into a store. Sets of videos are read where they lie: they are listed and counted."""
     from palmist.readers import data_root, reader, reader_options
     from palmist.store import write_store
 
+    from palmist.video_sets import VIDEO_SETS
+
+    if dataset in VIDEO_SETS:
+        from palmist.cli_video import run_prepare_videos
+
+        run_prepare_videos(dataset, root, out, example, json_file)
+        return
     entry = reader(dataset)
+    if out is None:
+        raise InputError(f"--out is missing; expected the folder of the store to make of {dataset}")
     if example:
         _write_example(entry, root)
     if root is None:

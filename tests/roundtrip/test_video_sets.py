@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from palmist.cli import main
 from palmist.errors import InputError
 from palmist.video_sets import VIDEO_SETS, StoredVideos, read_frame_list, video_set
 from palmist.video_sets.examples import frames_of
@@ -155,3 +156,21 @@ def test_damaged_lists_are_refused_with_a_sentence(tmp_path: Path) -> None:
             entry.read(tmp_path / "empty")
         with pytest.raises(InputError, match="is not empty" if name != "empty" else ""):
             entry.example(root)
+
+
+@pytest.mark.parametrize("name", VIDEO_SETS)
+def test_prepare_lists_a_made_up_set(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, code, said in (
+        (["--root", str(tmp_path / "set"), "--example", "--json", str(tmp_path / "found.json")], 0, f"--data.sets.{name}.root"),
+        (["--root", str(tmp_path / "set"), "--out", "store"], 2, "leave --out store out"),
+        ([], 2, "needs --root DIR"),
+        (["--root", str(tmp_path / "none")], 2, "is not a folder"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(["prepare", name, *arguments])
+        assert ended.value.code == code
+        shown = capsys.readouterr()
+        assert said in " ".join((shown.out + shown.err).split())
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    labels, videos = EXPECTED[name]
+    assert (found["labels"], found["videos"]) == (len(labels), len(videos))
