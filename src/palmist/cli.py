@@ -229,7 +229,6 @@ def prepare(
     """Turn a data set into a store. Sets of videos are read where they lie: they are listed and counted."""
     from palmist.readers import data_root, reader, reader_options
     from palmist.store import write_store
-
     from palmist.video_sets import VIDEO_SETS
 
     if dataset in VIDEO_SETS:
