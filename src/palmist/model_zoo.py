@@ -1,7 +1,7 @@
 """The checkpoints that Palmist knows by name, and where they lie.
 
 >>> [model.name for model in models()]
-['ghtt-small', 'bharnet-words', 'emim-words', 'estimator-small']
+['ghtt-small', 'bharnet-words', 'emim-words', 'trec-words', 'estimator-small']
 """
 
 from __future__ import annotations
@@ -65,6 +65,11 @@ _KNOWN: dict[str, tuple[str, str, str]] = {
     ),
     "emim-words": (
         "EMIM of a small size: recognises 16 signs in videos; trained on drawn recordings, not on photographs",
+        "Apache-2.0; trained on recordings under MIT",
+        "part of the package",
+    ),
+    "trec-words": (
+        "TRec, preset small: recognises 16 signs in videos from frames and point tracks; trained on drawn recordings",
         "Apache-2.0; trained on recordings under MIT",
         "part of the package",
     ),

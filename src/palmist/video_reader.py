@@ -11,7 +11,8 @@ They see pixels only: no hands are tracked, and a Reading's poses and futures ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,9 @@ class VideoReader:
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path
         self.tested = load_tested(path)
+        if self.tested.tracks is not None:  # nothing is left beside a video that is only read
+            self._folder = tempfile.TemporaryDirectory(prefix="palmist-tracks-")
+            self.tested = self.tested._replace(tracks=replace(self.tested.tracks, folder=self._folder.name))
 
     @property
     def labels(self) -> tuple[str, ...]:

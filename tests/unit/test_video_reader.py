@@ -102,6 +102,7 @@ def test_read_names_the_action_and_draws_what_was_seen(kind: str, tmp_path: Path
     assert sum(found["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     assert found["label"] == max(found["probabilities"], key=found["probabilities"].__getitem__)
     assert cv2.imread(str(tmp_path / "out/clip_motion.png")).shape[0] >= 480
+    assert not list(tmp_path.glob("clip.mp4?*"))  # no tracks beside the video
 
 
 def test_what_cannot_be_read_or_drawn_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,9 +124,10 @@ def test_what_cannot_be_read_or_drawn_is_said(tmp_path: Path, capsys: pytest.Cap
     assert "reads video files" in " ".join(capsys.readouterr().err.split())
 
 
-def test_the_shipped_network_names_drawn_words_of_a_signer_it_never_saw() -> None:
+@pytest.mark.parametrize("name", ["emim-words", "trec-words"])
+def test_a_shipped_network_names_drawn_words_of_a_signer_it_never_saw(name: str) -> None:
     """Its accuracy is in docs/results.md; here 48 recordings, and the chance is one in sixteen."""
-    tested = load_tested(checkpoint_path("emim-words"))
+    tested = load_tested(checkpoint_path(name))
     settings = {**DRAWING, "size": 72}
     videos = rendered_videos(RenderedConfig(subjects=("S2",), limit=48, settings=settings))
     found = recognise_tested(tested, videos)
