@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -87,7 +89,8 @@ def scaled(array: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
 
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write a compressed .npz, whole or not at all; its folder is made. InputError when the place cannot be written to."""
-    unfinished = path.with_name(path.name + ".part")
+    # Two threads or processes may write the same file.
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as file:
@@ -99,4 +102,5 @@ def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
         reason = error.strerror or error
         raise InputError(f"{path} cannot be written ({reason}); expected a folder that can be written to") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # its folder may be none
+            unfinished.unlink(missing_ok=True)

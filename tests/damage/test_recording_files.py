@@ -249,3 +249,9 @@ def test_memory_file_objects_in_provenance_are_refused(tmp_path):
     with Store.create(tmp_path / "s") as store, pytest.raises(InputError, match=r"provenance\.x holds a BytesIO"):
         store.append(tiny_recording(4, provenance={"x": io.BytesIO()}))
     assert len(Store.open(tmp_path / "s")) == 0
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_recording(tmp_path / "file" / "one.npz", tiny_recording(12))

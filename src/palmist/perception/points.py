@@ -11,10 +11,7 @@ is (0, 0), so an image covers 0..W-1 and 0..H-1.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.npz import load_arrays
+from palmist.npz import load_arrays, save_arrays
 from palmist.perception.video import Frame
 
 FORMAT = "palmist-point-tracks"
@@ -124,21 +121,7 @@ class PointTracks:
         arrays = {"tracks": self.tracks, "visible": self.visible, "time": self.time, "seeded": self.seeded}
         if self.error is not None:
             arrays["error"] = self.error
-        # Two threads or processes may write the same tracks.
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.unfinished")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("wb") as file:
-                np.savez_compressed(file, metadata=np.array(json.dumps(meta)), **arrays)  # type: ignore[arg-type]
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"{path} cannot be written ({reason}); expected a folder that can be written to") from error
-        finally:
-            with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
+        save_arrays(path, {"metadata": np.array(json.dumps(meta)), **arrays})
         return path
 
 
