@@ -227,6 +227,8 @@ SPEED = (
     ("video read from end to end (wall time)", "speed/video/read_video/frames_per_second", ""),
     ("video read from end to end / MediaPipe alone", "speed/video/read_video/ratio", "≥ 0.9"),
     ("words by BHaRNet small", "speed/bharnet/bharnet_small/per_second", ""),
+    ("— by its body expert alone", "speed/bharnet/body_only/per_second", ""),
+    ("— by its hand expert alone", "speed/bharnet/hand_only/per_second", ""),
     ("— by its size of ST-GCN++ on one graph, plain", "speed/bharnet/unified_plain/per_second", ""),
     ("— the same, joints first", "speed/bharnet/unified_joints_first/per_second", ""),
     ("— by ST-GCN++ as published on one graph, plain", "speed/bharnet/published_plain/per_second", ""),

@@ -304,8 +304,9 @@ def _bharnet(repeats: int) -> list[BenchmarkRecord]:
         body_graph=small.body_graph, experts=("unified",), trunk=TrunkConfig(), frames=small.frames, rate=small.rate,
         labels=("a", "b"),
     )  # fmt: skip
+    alone = [dataclasses.replace(small, experts=(expert,), pool_attention=False) for expert in ("body", "hand")]
     torch.manual_seed(0)
-    models = [BHaRNet(config).eval() for config in (small, unified, published)]
+    models = [BHaRNet(config).eval() for config in (small, unified, published, *alone)]
     recordings = [recording for recording in open_data("asl_words")[::60] if recording.valid.any()][:64]
     batch = skeleton_batch(recordings, small)
 
@@ -319,13 +320,16 @@ def _bharnet(repeats: int) -> list[BenchmarkRecord]:
         apart = float((run(model, True) - run(model, False)).abs().max())
         if apart > 1e-4:
             raise InputError(f"both forms of ST-GCN++ differ by {apart:g}; expected the same probabilities")
-    own, one, full = models
+    own, one, full, body, hand = models
     calls = [
         lambda: run(own, True), lambda: run(one, True), lambda: run(one, False), lambda: run(full, True),
-        lambda: run(full, False),
+        lambda: run(full, False), lambda: run(body, True), lambda: run(hand, True),
     ]  # fmt: skip
     seconds = _measure(calls, repeats).T
-    names = ("bharnet_small", "unified_joints_first", "unified_plain", "published_joints_first", "published_plain")
+    names = (
+        "bharnet_small", "unified_joints_first", "unified_plain", "published_joints_first", "published_plain", "body_only",
+        "hand_only",
+    )  # fmt: skip
     return [
         *(
             _seconds(f"speed/bharnet/{name}/per_second", len(recordings) / column, "recordings/s")
