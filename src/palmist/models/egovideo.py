@@ -26,6 +26,8 @@ Numbered deviations from the released code, and choices, and why:
 9. Hand boxes come from the mean patch token of each sparse frame by an MLP; the paper's head is not known.
 10. `stem` "convolutions" (preset "small", ours) puts three strided convolutions before the patches: a transformer that begins
     from random weights learns little from small data without them. `learn_temperature` is off in the released code.
+11. The class token bypasses the adapters, so that what the last one does would reach no vector and it would never learn. The
+    mean of its change over all patches is added to the class token.
 
 Letters: B clips, T frames, H W patches down and across, N tokens, D width, E embedding, L text tokens, h hidden width.
 """
@@ -305,7 +307,11 @@ class VideoTower(nn.Module):
         for number, block in enumerate(self.blocks):
             x = block(x, held=held)
             if dense and self.adapters:
-                x = torch.cat((x[:, :1], self.adapters[number](x[:, 1:], (T, H, W))), 1)
+                first, patches = x[:, :1], x[:, 1:]
+                adapted = self.adapters[number](patches, (T, H, W))
+                if number == len(self.blocks) - 1:  # no block follows that would carry it to the class token: deviation 11
+                    first = first + (adapted - patches).mean(1, keepdim=True)
+                x = torch.cat((first, adapted), 1)
         vector = self.projection(layer_norm(x[:, 0], self.after, held))
         return vector, x[:, 1:].unflatten(1, (T, H * W))
 
