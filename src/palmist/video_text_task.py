@@ -89,7 +89,7 @@ class VideoTextTask:
         network = EgoVideo(replace(self._settings(config), vocabulary=self._tokenizer.size))
         weights = self._read(config).weights
         if weights is not None:
-            load_clip(network, weights)
+            begin_from_clip(network, weights)
         return network
 
     def collect(self, model: nn.Module, config: TrainConfig) -> Checkpoint:
@@ -105,6 +105,28 @@ class VideoTextTask:
             facts["videos_skipped"] = len(self._train.clips.faults)
             card += f" Training data: {self._train.clips.report(with_reason=False)}."
         return Checkpoint(dict(model.state_dict()), facts, {}, card)
+
+
+def begin_from_clip(network: EgoVideo, path: str | Path) -> None:
+    """Put CLIP's weights of a local file into both towers; times, adapters, fusion and boxes stay as they are.
+
+    InputError for weights that do not fit: another size, a stem, or another vocabulary.
+    """
+    config = network.config
+    side = config.size // config.patch
+    state = load_clip(path, (side, side), config.text_length)
+    own = network.state_dict()
+    for name, tensor in own.items():
+        new = name in ("vision.time", "log_scale") or name.startswith(("vision.adapters.", "fusion.", "boxes."))
+        if name not in state and not new:
+            raise InputError(f"{path} has no {name}; expected CLIP's weights for this model, with stem none")
+        if name in state and state[name].shape != tensor.shape:
+            found, expected = tuple(state[name].shape), tuple(tensor.shape)
+            raise InputError(
+                f"{path} holds {name} of shape {found}; expected {expected}; take the preset of that CLIP (base: ViT-B/16, "
+                "large: ViT-L/14@336) and give its merges file as data.merges"
+            )
+    network.load_state_dict({name: state[name] for name in own if name in state and name != "log_scale"}, strict=False)
 
 
 def _tokenizer(data: VideoTextDataConfig, captions: list[tuple[str, ...]]) -> BytePairs:

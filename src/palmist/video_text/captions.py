@@ -6,11 +6,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import track
+
+import palmist.narration
 from palmist.config import build_config
 from palmist.errors import InputError
 from palmist.narration.drawn import drawn_detections
@@ -72,9 +77,32 @@ def captions_of(kind: str, name: str, entry: VideoSetConfig, videos: Videos) -> 
             "run palmist narrate and give its narrations.jsonl"
         )
     settings = build_config(RenderSettings, {"tracks": 0, **config.settings}, "settings")
-    recordings = _by_name(config.recordings)
-    told = [narrated_drawing(recordings[own], settings, config.seed).text for own in videos.names]
+    told = _narrations(config, settings, videos.names)
     return [(f"{sentence} {text}".strip(),) for sentence, text in zip(sentences, told, strict=True)]
+
+
+def _narrations(config: RenderedConfig, settings: RenderSettings, names: Sequence[str]) -> list[str]:
+    """Narrations of drawn recordings; those of a set with a folder are kept there, named by all that they depend on."""
+    recordings = _by_name(config.recordings)
+    kept = None
+    if config.folder is not None:
+        key = hashlib.sha256(json.dumps([config.recordings, settings.to_json(), config.seed, list(names)]).encode())
+        for source in sorted(Path(palmist.narration.__file__).parent.glob("*.py")):
+            key.update(source.read_bytes())
+        kept = Path(config.folder) / f"narrated-{key.hexdigest()[:24]}.json"
+        if kept.is_file():
+            return [str(text) for text in json.loads(kept.read_text(encoding="utf-8"))]
+    title = f"narrating {len(names)} recordings of {config.recordings}"
+    told = [
+        narrated_drawing(recordings[name], settings, config.seed).text
+        for name in track(names, title, console=Console(stderr=True), transient=True)
+    ]
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = kept.with_suffix(".part")
+        unfinished.write_text(json.dumps(told), encoding="utf-8")
+        unfinished.replace(kept)
+    return told
 
 
 @lru_cache(maxsize=4)
