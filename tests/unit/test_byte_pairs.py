@@ -68,7 +68,7 @@ def test_words_by_hand() -> None:
 
 def test_cleaning() -> None:
     assert clean_text("  Fish &amp;amp; CHIPS\u00a0\u2028x ") == "fish & chips x"
-    assert clean_text("it\u2019s \u201cfine\u201d") == "it's \"fine\""
+    assert clean_text("it\u2019s \u201cfine\u201d") == 'it\'s "fine"'
     assert clean_text("cafe\u0301") == "caf\u00e9"
     with pytest.raises(InputError, match="of type int, expected a text"):
         clean_text(3)  # type: ignore[arg-type]
