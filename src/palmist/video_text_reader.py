@@ -58,7 +58,7 @@ class VideoTextReader:
         return torch.cat([self.network.embed_text(part) for part in tokens.split(_BATCH)]).numpy()
 
     def embed_clip(self, frames: np.ndarray) -> np.ndarray:
-        """Unit vector (E,) float32 of the frames (T, H, W, 3) uint8 RGB of a clip, of which as many are seen as the model takes,
+        """Unit vector (E,) float32 of a clip, (T, H, W, 3) uint8 RGB, of which as many frames are seen as the model takes,
         spread over the whole. InputError for no frames, or frames that are none."""
         return self.embed_clips([frames])[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from palmist.skeleton import mirror_words
 from palmist.tasks import preset_settings
 from palmist.text.byte_pairs import BytePairs, learn_merges, load_merges
 from palmist.video_sets.dataset import ClipConfig, VideoDataset
-from palmist.video_tasks import VideoDataConfig, VideoSetConfig, video_dataset
+from palmist.video_tasks import VideoDataConfig, video_dataset
 from palmist.video_text.captions import CAPTIONS, captions_of
 from palmist.video_text.dataset import CaptionedDataset
+
+_LEARN_FROM = 100_000  # captions that byte pairs are learnt from, at most about
 
 __all__ = ["VideoTextDataConfig", "VideoTextTask", "load_video_text_network"]
 
@@ -29,9 +32,10 @@ __all__ = ["VideoTextDataConfig", "VideoTextTask", "load_video_text_network"]
 class VideoTextDataConfig(VideoDataConfig):
     """`data` of the task egovideo: that of all video tasks, and the captions.
 
-    captions: "narrations" (the label and how each hand moves), "labels" (the label alone), or a file of `palmist narrate`
-    (.jsonl), whose narrations are found by the videos' names. merges: a local file of CLIP's byte pairs; None: `learnt` pairs
-    are learnt from the captions. weights: a local file of CLIP's weights to begin from. mix has to be None.
+    captions: "narrations" (the label and how each hand moves), "labels" (the label alone), "texts" (the sentences of a set of
+    clips with texts), or a file of `palmist narrate` (.jsonl), whose narrations are found by the videos' names. merges: a local
+    file of CLIP's byte pairs; None: `learnt` pairs are learnt from the captions. weights: a local file of CLIP's weights to
+    begin from. mix has to be None.
     """
 
     captions: str = "narrations"
@@ -129,11 +133,12 @@ def begin_from_clip(network: EgoVideo, path: str | Path) -> None:
     network.load_state_dict({name: state[name] for name in own if name in state and name != "log_scale"}, strict=False)
 
 
-def _tokenizer(data: VideoTextDataConfig, captions: list[tuple[str, ...]]) -> BytePairs:
+def _tokenizer(data: VideoTextDataConfig, captions: Sequence[Sequence[str]]) -> BytePairs:
     """From the user's file, or learnt from the captions and their mirrored forms."""
     if data.merges is not None:
         return BytePairs(load_merges(data.merges))
-    texts = [text for several in captions for text in several]
+    every = max(1, len(captions) // _LEARN_FROM)
+    texts = [text for number in range(0, len(captions), every) for text in captions[number]]
     return BytePairs(learn_merges([*texts, *(mirror_words(text) for text in texts)], data.learnt))
 
 

@@ -48,9 +48,11 @@ def words(*texts: str) -> BytePairs:
 def test_a_handful_of_captions_is_learnt_by_heart() -> None:
     """Videos that differ in their motion alone: after training each finds its caption."""
     torch.manual_seed(0)
-    videos = DirectionVideos(DirectionsConfig(videos=8, frames=4, size=32, directions=8, speed=(4.0, 8.0)))
-    sentences = [f"The right hand moves {label}, clip {number}." for number, label in enumerate(videos.labels)]
-    captions = [(sentences[number],) for number in range(8)]
+    videos = DirectionVideos(DirectionsConfig(videos=4, frames=4, size=32, directions=4, speed=(4.0, 8.0)))
+    sentences = [
+        f"The right hand moves {label}, clip {number}." for number, label in enumerate(videos.labels[i] for i in videos.label)
+    ]
+    captions = [(sentence,) for sentence in sentences]
     config = EgoVideoConfig(
         size=32, stem="convolutions", patch=8, width=32, layers=2, heads=2, sparse_frames=2, dense_frames=4,
         dense_weights="trained", text_width=32, text_layers=1, text_heads=2, text_length=40, embedding=16,
@@ -58,9 +60,9 @@ def test_a_handful_of_captions_is_learnt_by_heart() -> None:
     )  # fmt: skip
     network = EgoVideo(config).train()
     data = CaptionedDataset(VideoDataset(videos, ClipConfig(4, 32, "dense", 1)), captions, words(*sentences), 40, train=False)
-    batch = data.batch(np.arange(8), torch.Generator())
+    batch = data.batch(np.arange(4), torch.Generator())
     optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3)
-    for _ in range(80):
+    for _ in range(300):
         loss, parts = network.loss(batch)
         optimiser.zero_grad()
         loss.backward()
@@ -102,8 +104,9 @@ def test_a_flip_swaps_the_sides_in_the_caption() -> None:
         batch = data.batch(np.array([0, 1]), torch.Generator().manual_seed(seed))
         for video, row in zip(batch["video"].numpy(), batch["tokens"].tolist(), strict=True):
             flipped = bool(video[0, 16, 28].mean() > video[0, 16, 4].mean())
-            said = tokens.decode(row).strip()
-            assert mirror_words(text).lower() in said if flipped else text.lower() in said
+            said = tokens.decode(row).replace(" .", ".")
+            expected = mirror_words(text) if flipped else text
+            assert expected.lower() in said
             seen.add(flipped)
     assert seen == {False, True}
 
@@ -116,7 +119,7 @@ def test_several_captions_are_drawn_and_the_first_is_for_validation() -> None:
         rows = [data.batch(np.array([0]), torch.Generator().manual_seed(seed))["tokens"][0] for seed in range(10)]
         assert {word for row in rows for word in ("one", "two") if word in tokens.decode(row.tolist())} == expected
     with pytest.raises(InputError, match="no caption"):
-        CaptionedDataset(VideoDataset(videos, ClipConfig(4, 32)), [()], tokens, 20)
+        CaptionedDataset(VideoDataset(videos, ClipConfig(4, 32)), [()], tokens, 20).batch(np.array([0]), torch.Generator())
 
 
 def test_captions_are_labels_narrations_or_a_file(tmp_path: Path) -> None:

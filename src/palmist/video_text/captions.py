@@ -25,10 +25,11 @@ from palmist.recording import Recording
 from palmist.render import RenderSettings
 from palmist.video_sets import RenderedConfig, Videos
 from palmist.video_tasks import VideoSetConfig
+from palmist.video_text.text_videos import TextVideos
 
 __all__ = ["CAPTIONS", "captions_of", "label_caption", "narrated_drawing"]
 
-CAPTIONS = ("narrations", "labels")
+CAPTIONS = ("narrations", "labels", "texts")
 #: open set -> how a label becomes a sentence; labels of other sets are sentences already.
 _LABEL_SENTENCES = {
     "asl_words": "The person signs {}.",
@@ -53,11 +54,12 @@ def narrated_drawing(recording: Recording, settings: RenderSettings, seed: int =
     return narrate_detections(time, size, detections, source=recording.name, detector={"name": "projected joints"})
 
 
-def captions_of(kind: str, name: str, entry: VideoSetConfig, videos: Videos) -> list[tuple[str, ...]]:
+def captions_of(kind: str, name: str, entry: VideoSetConfig, videos: Videos) -> Sequence[Sequence[str]]:
     """Captions of every video of a set.
 
     Args:
-        kind: one of `CAPTIONS`, or the path of a .jsonl file of `palmist narrate`.
+        kind: one of `CAPTIONS` ("texts" for sets of clips with sentences, and only for those), or the path of a .jsonl file of
+            `palmist narrate`.
         name, entry: of the set, as `palmist.video_tasks.read_videos` takes them. videos: what it gave.
 
     Raises InputError for an unknown kind, narrations of a set that is not drawn, or a file without a video's narration.
@@ -65,10 +67,16 @@ def captions_of(kind: str, name: str, entry: VideoSetConfig, videos: Videos) -> 
     drawn = (entry.kind or name) == "rendered"
     config = build_config(RenderedConfig, entry.options, f"{name}.options") if drawn else None
     data = config.recordings if config is not None else ""
+    if isinstance(videos, TextVideos):
+        if kind != "texts":
+            raise InputError(f"captions of set '{name}' are '{kind}'; expected texts, the sentences that its list gives")
+        return videos.captions()
     if kind not in CAPTIONS:
         return _of_file(Path(kind), videos.names)
     labels = [videos.labels[number] if number >= 0 else "" for number in videos.label.tolist()]
     sentences = [label_caption(label, data) for label in labels]
+    if kind == "texts":
+        raise InputError(f"set '{name}' has labels and no texts; expected captions narrations, labels or a .jsonl file")
     if kind == "labels":
         return [(sentence,) for sentence in sentences]
     if config is None:
@@ -126,5 +134,7 @@ def _of_file(path: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
                 raise InputError(f"{path}, line {number} is no narration; expected what palmist narrate wrote") from error
     missing = [name for name in names if name not in found]
     if missing:
-        raise InputError(f"{path} narrates {len(found)} videos, not {missing[0]} and {len(missing) - 1} others; narrate them too")
+        raise InputError(
+            f"{path} narrates {len(found)} videos, not {missing[0]} and {len(missing) - 1} others; narrate them too"
+        )
     return [tuple(found[name]) for name in names]
