@@ -192,8 +192,8 @@ def multiple_choice(similarity: ArrayLike, answers: ArrayLike, types: Sequence[H
 
 def _direction(similar: Array, relevant: Array, groups: Sequence[Hashable] | None) -> Direction:
     precision, gain = average_precisions(similar, relevant)
-    means = (mean_metric(values, interval=True, groups=groups) for values in (precision, gain))
-    return Direction(*means, left_out=int(np.isnan(precision).sum()))
+    first, second = (mean_metric(values, interval=True, groups=groups) for values in (precision, gain))
+    return Direction(first, second, int(np.isnan(precision).sum()))
 
 
 def _mean(first: Metric, second: Metric) -> Metric:

@@ -100,7 +100,7 @@ def moment_retrieval(
         interval_iou(own, true[number : number + 1])[:, 0] if len(own) else np.zeros(0) for number, own in enumerate(answers)
     ]
     limits = tuple(thresholds)
-    recall = {}
+    recall: dict[tuple[int, float], Metric] = {}
     for k in first:
         best = np.array([found[:k].max(initial=0) for found in overlaps])
         recall |= {(k, limit): _share(int((best > limit).sum()), len(best)) for limit in limits}

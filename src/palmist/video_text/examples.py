@@ -74,8 +74,8 @@ def _epic_kitchens(root: Path) -> None:
     folder = root / "epic-kitchens-100-annotations"
     (folder / "retrieval_annotations").mkdir(parents=True)
     for kind, names in (("verb", VERBS), ("noun", NOUNS)):
-        rows = [(number, name, str([name, f"{name}-up"]), "things") for number, name in enumerate(names)]
-        _table(folder / f"EPIC_100_{kind}_classes.csv", ("id", "key", "instances", "category"), rows)
+        classes = [(number, name, str([name, f"{name}-up"]), "things") for number, name in enumerate(names)]
+        _table(folder / f"EPIC_100_{kind}_classes.csv", ("id", "key", "instances", "category"), classes)
     train, test = ([_epic_row(*row) for row in rows] for rows in (EPIC_TRAIN, EPIC_TEST))
     _table(folder / "EPIC_100_train.csv", EPIC_COLUMNS, train)
     _table(folder / "EPIC_100_validation.csv", EPIC_COLUMNS, test)
