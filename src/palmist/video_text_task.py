@@ -20,7 +20,7 @@ from palmist.tasks import preset_settings
 from palmist.text.byte_pairs import BytePairs, learn_merges, load_merges
 from palmist.video_sets.dataset import ClipConfig, VideoDataset
 from palmist.video_tasks import VideoDataConfig, video_dataset
-from palmist.video_text.captions import CAPTIONS, captions_of
+from palmist.video_text.captions import CAPTIONS, captions_of, labelled
 from palmist.video_text.dataset import CaptionedDataset
 
 _LEARN_FROM = 100_000  # captions that byte pairs are learnt from, at most about
@@ -104,6 +104,9 @@ class VideoTextTask:
             "model": "egovideo", "egovideo": asdict(model.config), "clip": asdict(data.clip), "captions": data.captions,
             "tokenizer": self._tokenizer.to_json(),
         }  # fmt: skip
+        ((name, entry),) = data.sets.items()
+        if self._train is not None and self._train.clips.videos.labels:  # the classes that are tried where nobody names any
+            facts["labels"] = [labelled(label, name, entry) for label in self._train.clips.videos.labels]
         card = f"Captions: {data.captions if data.captions in CAPTIONS else 'narrations of a file'}."
         if self._train is not None:
             facts["videos_skipped"] = len(self._train.clips.faults)

@@ -10,7 +10,9 @@ import torch
 
 from palmist.checkpoint import load_checkpoint
 from palmist.errors import InputError
+from palmist.evaluate_checkpoint import evaluate_checkpoint
 from palmist.models.egovideo import EgoVideo, EgoVideoConfig
+from palmist.perception.video_writer import write_video
 from palmist.skeleton import mirror_words
 from palmist.text.byte_pairs import BytePairs, learn_merges
 from palmist.train import train_from_file
@@ -18,8 +20,10 @@ from palmist.video_sets import DirectionsConfig, DirectionVideos, MemoryVideos
 from palmist.video_sets.augmentation import AugmentationConfig
 from palmist.video_sets.dataset import ClipConfig, VideoDataset
 from palmist.video_tasks import VideoSetConfig
+from palmist.video_text import TEXT_SETS, Piece, TextClip
 from palmist.video_text.captions import captions_of, label_caption
 from palmist.video_text.dataset import CaptionedDataset
+from palmist.video_text.text_videos import TextVideos
 from palmist.video_text_reader import load_video_text
 
 TINY = """
@@ -87,6 +91,14 @@ def test_the_command_trains_the_same_weights_twice_and_its_checkpoint_reads(tmp_
     frames = np.random.default_rng(0).integers(0, 256, (9, 40, 48, 3), dtype=np.uint8)
     np.testing.assert_allclose(np.linalg.norm(reader.embed_clip(frames)), 1, rtol=1e-5)
     assert reader.embed_texts([]).shape == (0, 8)
+    clip = write_video(tmp_path / "clip.mp4", list(frames), rate=10.0)
+    assert set(reader.labels) == {"moving right", "moving down", "moving left", "moving up"}
+    found = reader.read(clip)
+    assert found.labels == reader.labels
+    assert found.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert reader.read(clip, ["it rises", "it falls"]).labels == ("it rises", "it falls")
+    with pytest.raises(InputError, match="sentences"):
+        reader.read(clip, ["alone"])
     with pytest.raises(InputError, match="RGB uint8"):
         reader.embed_clip(frames[0])
 
@@ -141,3 +153,44 @@ def test_captions_are_labels_narrations_or_a_file(tmp_path: Path) -> None:
         captions_of(str(file), "mine", plain, videos)
     with pytest.raises(InputError, match="labels"):
         captions_of("nothing", "mine", plain, videos)
+
+
+TESTED = [("epic_kitchens", "retrieval"), ("epic_kitchens", "classes"), ("egtea", "all"), ("egomcq", "all")]
+
+
+@pytest.mark.parametrize(("kind", "split"), TESTED)
+def test_a_checkpoint_runs_the_tests_without_training(
+    kind: str, split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On made-up sets of the exact layout, whose videos are read; what a number must be is tested with the protocols."""
+    file = tmp_path / "tiny.yaml"
+    file.write_text(TINY)
+    run = train_from_file(file, {"out": str(tmp_path / "run"), "steps": 1})
+    root = TEXT_SETS[kind].example(tmp_path / kind)
+    # The example's videos are few and shorter than its spans: one video stands for all of them.
+    frames = [np.full((32, 48, 3), second, np.uint8) for second in range(60)]
+    video = write_video(tmp_path / "any.mp4", frames, rate=1.0)
+    monkeypatch.setattr(TextClip, "pieces", lambda clip: (Piece(video, clip.start % 50, clip.start % 50 + 2),))
+    records = evaluate_checkpoint(run / "last", f"{kind}:{root}", split)
+    assert records
+    assert all("/egovideo/" in record.name and 0 <= record.value <= 1 for record in records)
+    with pytest.raises(InputError, match="expected"):
+        evaluate_checkpoint(run / "last", f"{kind}:{root}", "nothing")
+    with pytest.raises(InputError, match="FOLDER"):
+        evaluate_checkpoint(run / "last", "directions")
+
+
+def test_clips_with_texts_are_read_from_their_files(tmp_path: Path) -> None:
+    """A span over two pieces of 15 s, and a video that is not there."""
+    for number in range(2):
+        frames = [np.full((32, 48, 3), 100 * number + second * 5, np.uint8) for second in range(15)]
+        write_video(tmp_path / "v" / f"{number:04d}.mp4", frames, rate=1.0)
+    clip = TextClip("v", tmp_path / "v", 13.0, 16.0, ("it rises", "up"), "first", chunked=True)
+    videos = TextVideos([clip, TextClip("w", None, 0.0, 1.0, ("gone",), "second")])
+    found = videos.open(0)
+    means = found.read(np.arange(found.frames)).mean((1, 2, 3))
+    np.testing.assert_allclose(means, [65, 70, 100, 105], atol=4)
+    assert videos.captions()[0] == ("it rises", "up")
+    assert list(videos.names) == ["first", "second"]
+    with pytest.raises(InputError, match="not there"):
+        videos.open(1)

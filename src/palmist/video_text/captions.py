@@ -27,7 +27,7 @@ from palmist.video_sets import RenderedConfig, Videos
 from palmist.video_tasks import VideoSetConfig
 from palmist.video_text.text_videos import TextVideos
 
-__all__ = ["CAPTIONS", "captions_of", "label_caption", "narrated_drawing"]
+__all__ = ["CAPTIONS", "captions_of", "label_caption", "labelled", "narrated_drawing"]
 
 CAPTIONS = ("narrations", "labels", "texts")
 #: open set -> how a label becomes a sentence; labels of other sets are sentences already.
@@ -45,6 +45,12 @@ def label_caption(label: str, data: str = "") -> str:
     'The person signs hello.'
     """
     return _LABEL_SENTENCES.get(data, "{}").format(label.replace("_", " "))
+
+
+def labelled(label: str, name: str, entry: VideoSetConfig) -> str:
+    """`label_caption` for a set under its name, with its settings."""
+    drawn = (entry.kind or name) == "rendered"
+    return label_caption(label, build_config(RenderedConfig, entry.options, f"{name}.options").recordings if drawn else "")
 
 
 def narrated_drawing(recording: Recording, settings: RenderSettings, seed: int = 0) -> Narration:
@@ -66,7 +72,6 @@ def captions_of(kind: str, name: str, entry: VideoSetConfig, videos: Videos) -> 
     """
     drawn = (entry.kind or name) == "rendered"
     config = build_config(RenderedConfig, entry.options, f"{name}.options") if drawn else None
-    data = config.recordings if config is not None else ""
     if isinstance(videos, TextVideos):
         if kind != "texts":
             raise InputError(f"captions of set '{name}' are '{kind}'; expected texts, the sentences that its list gives")
@@ -74,7 +79,7 @@ def captions_of(kind: str, name: str, entry: VideoSetConfig, videos: Videos) -> 
     if kind not in CAPTIONS:
         return _of_file(Path(kind), videos.names)
     labels = [videos.labels[number] if number >= 0 else "" for number in videos.label.tolist()]
-    sentences = [label_caption(label, data) for label in labels]
+    sentences = [labelled(label, name, entry) for label in labels]
     if kind == "texts":
         raise InputError(f"set '{name}' has labels and no texts; expected captions narrations, labels or a .jsonl file")
     if kind == "labels":
