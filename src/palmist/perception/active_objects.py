@@ -180,7 +180,10 @@ class MotionHandObjects:
         if step < max(2.5, settings.step * palm_length(points)):
             return
         slack = float(np.clip(settings.slack * step, 0.5, 5.0))
-        still, carried = (_misfit(track.key_picture, picture, motion, slack) for motion in (track.camera, palm))
+        still = _misfit(track.key_picture, picture, track.camera, slack)
+        # A palm that tips looks shorter, and what it holds does not shrink with it: both are tried.
+        stiff = palm_motion(track.key_points, points, resize=False)
+        carried = np.minimum(*(_misfit(track.key_picture, picture, motion, slack) for motion in (palm, stiff)))
         answer = np.clip((still - carried) / settings.contrast, -1, 1) * _apart(palm, track.camera, picture.shape[:2])
         # Background that the hand has just uncovered fits no motion of the background; on plain walls it fits the palm's.
         flesh = hand_mask(track.key_points, picture.shape[:2], settings.margin).astype(np.uint8)
