@@ -1,0 +1,218 @@
+"""Many clips: in this process, or on Ray Data's workers, here or on a cluster; the same results in the same order.
+
+Every clip gets a detector of its own, so that nothing of one clip can reach another, whoever did it before. Workers send back
+narrations as JSON; rewriting by a language model and writing of files stay in the process that asked, so that keys and folders
+do not travel.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from palmist.errors import InputError, MissingExtraError
+from palmist.narration.pipeline import Narration, NarrationSettings, narrate_frames
+from palmist.narration.sources import Span, frames_of
+from palmist.perception.video import Frame
+
+if TYPE_CHECKING:
+    from palmist.perception.objects import HandObjectDetector
+
+__all__ = ["DetectorChoice", "Job", "Outcome", "RayOptions", "narrate_many", "narrate_span"]
+
+_DETECTIONS_ENDINGS = (".npz", ".json")
+_MOST_BLOCKS = 2000  # of Ray's, each of at least one clip
+
+
+@dataclass(frozen=True)
+class DetectorChoice:
+    """Who finds hands and things: a name of object_detectors.DETECTORS, with its weights or its file of detections; for several
+    videos a folder of such files, named as the videos are."""
+
+    name: str = "mediapipe"
+    weights: Path | None = None
+    detections: Path | None = None
+
+    def open(self, span: Span | None = None) -> HandObjectDetector:
+        """A new detector for a span; without a span, one that shows whether there can be any.
+
+        Raises InputError: see `object_detectors.make_detector`; or the folder has no file for the span's video.
+        """
+        from palmist.perception.object_detectors import make_detector
+
+        detections = self.detections
+        if detections is not None and detections.is_dir():
+            files = [detections / f"{span.video_id if span else '*'}{ending}" for ending in _DETECTIONS_ENDINGS]
+            if span is None:
+                there = [file for pattern in files for file in sorted(detections.rglob(pattern.name))]
+            else:
+                there = [file for file in files if file.is_file()]
+            if not there:
+                of = f"of {span.video_id}" if span else "at all"
+                raise InputError(f"--detections {detections} holds none {of}; expected VIDEO_ID.npz or VIDEO_ID.json")
+            detections = there[0]
+        return make_detector(self.name, self.weights, detections)
+
+
+@dataclass(frozen=True)
+class Job:
+    """How each clip is narrated. pictures: also bring the frame in the middle of each clip."""
+
+    detector: DetectorChoice = field(default_factory=DetectorChoice)
+    settings: NarrationSettings = field(default_factory=NarrationSettings)
+    pictures: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of a span: its narration, or one sentence that says why there is none; frame: (H, W, 3) uint8 RGB, the
+    middle of the clip where it was asked for."""
+
+    span: Span
+    narration: Narration | None = None
+    failure: str | None = None
+    frame: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """workers: processes that narrate; address: of a cluster, None for this machine."""
+
+    workers: int = 2
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise InputError(f"--ray is {self.workers}; expected 1 worker or more")
+
+
+def narrate_span(span: Span, job: Job) -> Outcome:
+    """Narrate one clip. Whatever goes wrong with it becomes the outcome's sentence; nothing but a stop is raised."""
+    detector: Any = None
+    middle = _Middle(span)
+    try:
+        detector = job.detector.open(span)
+        frames: Iterator[Frame] = frames_of(span)
+        narration = narrate_frames(
+            middle.watch(frames) if job.pictures else frames, detector, job.settings, span.text, source=span.video_id
+        )
+        return Outcome(span, narration, frame=middle.image)
+    except (InputError, OSError) as error:
+        return Outcome(span, failure=" ".join(str(error).split()))
+    except Exception as error:  # one video must not end the work on thousands
+        return Outcome(span, failure=" ".join(f"{type(error).__name__}: {error}".split()))
+    finally:
+        close = getattr(detector, "close", None)
+        if close is not None:
+            close()
+
+
+def narrate_many(spans: Sequence[Span], job: Job, ray: RayOptions | None = None) -> Iterator[Outcome]:
+    """Narrate clips, in the order given, each as soon as it and those before it are done.
+
+    ray: None narrates in this process.
+
+    Raises:
+        InputError: Ray is asked for and is not there (`MissingExtraError`), or its cluster does not answer.
+    """
+    if not spans:
+        return iter(())
+    if ray is None:
+        return (narrate_span(span, job) for span in spans)
+    return _on_ray(list(spans), job, ray)
+
+
+class _Middle:
+    """Keeps the frame nearest to the middle of a span while the frames pass."""
+
+    def __init__(self, span: Span) -> None:
+        self.image: np.ndarray | None = None
+        self._time, self._apart = (span.start + span.end) / 2, np.inf
+
+    def watch(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        for image, time in frames:
+            if abs(time - self._time) < self._apart:
+                self._apart, self.image = abs(time - self._time), image
+            yield Frame(image, time)
+
+
+class _Worker:
+    """One of Ray's workers: gets batches of one number, gives the outcome as plain bytes."""
+
+    def __init__(self, spans: Sequence[Span], job: Job) -> None:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers are the parallelism
+        import cv2
+        import torch
+
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+        self._spans, self._job = spans, job
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
+        outcomes = [narrate_span(self._spans[int(number)], self._job) for number in batch["number"]]
+        return {
+            "number": [int(number) for number in batch["number"]],
+            "narration": ["" if o.narration is None else json.dumps(o.narration.to_json()) for o in outcomes],
+            "failure": [o.failure or "" for o in outcomes],
+            "frame": [b"" if o.frame is None else _packed(o.frame) for o in outcomes],
+        }
+
+
+def _on_ray(spans: list[Span], job: Job, options: RayOptions) -> Iterator[Outcome]:
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody asked to send any
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingExtraError("distributed", "narrating with --ray") from error
+    began = not ray.is_initialized()
+    if began:
+        local = {} if options.address is not None else {"num_cpus": options.workers, "include_dashboard": False}
+        try:
+            ray.init(address=options.address, log_to_driver=False, logging_level="ERROR", **local)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"Ray does not start at {options.address or 'this machine'} ({error}); check --ray-address"
+            ) from error
+    try:
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False
+        context.execution_options.preserve_order = True
+        numbers = ray.data.from_items([{"number": n} for n in range(len(spans))], override_num_blocks=min(len(spans), _MOST_BLOCKS))
+        done = numbers.map_batches(
+            _Worker,
+            fn_constructor_args=(spans, job),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=min(options.workers, len(spans))),
+            num_cpus=1,
+        )
+        for row in done.iter_rows():
+            span = spans[int(row["number"])]
+            if row["failure"]:
+                yield Outcome(span, failure=row["failure"])
+            else:
+                narration = Narration.from_json(json.loads(row["narration"]))
+                yield Outcome(span, narration, frame=_unpacked(row["frame"]) if row["frame"] else None)
+    finally:
+        if began:
+            ray.shutdown()
+
+
+def _packed(image: np.ndarray) -> bytes:
+    """A frame as PNG."""
+    import cv2
+
+    return cv2.imencode(".png", np.ascontiguousarray(image[..., ::-1]))[1].tobytes()
+
+
+def _unpacked(data: bytes) -> np.ndarray:
+    import cv2
+
+    return np.ascontiguousarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
