@@ -59,6 +59,12 @@ class DetectorChoice:
             detections = there[0]
         return make_detector(self.name, self.weights, detections)
 
+    def check(self) -> None:
+        """Make one and let it go, so that what is wrong with all clips is said once. Raises InputError, see `open`."""
+        close = getattr(self.open(), "close", None)
+        if close is not None:
+            close()
+
 
 @dataclass(frozen=True)
 class Job:
@@ -102,7 +108,8 @@ def narrate_span(span: Span, job: Job) -> Outcome:
         narration = narrate_frames(
             middle.watch(frames) if job.pictures else frames, detector, job.settings, span.text, source=span.video_id
         )
-        return Outcome(span, narration, frame=middle.image)
+        # Through JSON, as Ray brings it: then everything after is the same, to the last digit.
+        return Outcome(span, Narration.from_json(json.loads(json.dumps(narration.to_json()))), frame=middle.image)
     except (InputError, OSError) as error:
         return Outcome(span, failure=" ".join(str(error).split()))
     except Exception as error:  # one video must not end the work on thousands
