@@ -134,9 +134,7 @@ def narrate(
         Path | None, typer.Option(metavar="DIR", help="Folder for narrations.jsonl and .csv; a run goes on where one stopped.")
     ] = None,
     detector: Annotated[str, typer.Option(help="Who finds hands and things: mediapipe, detections or network.")] = "mediapipe",
-    weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Of the network, or MediaPipe's .task model.")
-    ] = None,
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Of the network, or MediaPipe's .task model.")] = None,
     detections: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Detections made before; for several videos a folder of such files.")
     ] = None,
@@ -144,7 +142,9 @@ def narrate(
     root: Annotated[Path | None, typer.Option(metavar="DIR", help="A csv's videos lie here; default: beside it.")] = None,
     llm: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="OpenAI-compatible endpoint that rewrites; else PALMIST_LLM_URL. Key: PALMIST_LLM_KEY."),
+        typer.Option(
+            metavar="URL", help="OpenAI-compatible endpoint that rewrites, else PALMIST_LLM_URL; key in PALMIST_LLM_KEY."
+        ),
     ] = None,
     llm_model: Annotated[str | None, typer.Option(metavar="NAME", help="Its model; else PALMIST_LLM_MODEL.")] = None,
     no_llm: Annotated[bool, typer.Option("--no-llm", help="No rewriting, whatever PALMIST_LLM_URL says.")] = False,

@@ -30,7 +30,7 @@ _MOST_FAILURES = 10
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """Endpoint and model that rewrite; None: of PALMIST_LLM_URL and PALMIST_LLM_MODEL. off: no rewriting, whatever these say."""
+    """Who rewrites; None: PALMIST_LLM_URL and PALMIST_LLM_MODEL. off: nobody, whatever these say."""
 
     url: str | None = None
     model: str | None = None

@@ -25,7 +25,7 @@ from typing import Any, Self
 
 from palmist.errors import InputError
 
-__all__ = ["ChatEndpoint", "EndpointError", "Refusal"]
+__all__ = ["ChatEndpoint", "EndpointError", "RefusalError"]
 
 _LARGEST_ANSWER = 1 << 20  # bytes; one sentence is asked for
 _LONGEST_WAIT = 60.0  # seconds between two attempts, whatever the server asks for
@@ -37,11 +37,11 @@ class EndpointError(Exception):
     """No usable answer came, after all attempts."""
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """The model, or a filter around it, would not answer."""
 
 
-class _Retry(Exception):
+class _RetryError(Exception):
     """This attempt failed and the next one may not; `after`: seconds that the server asks to wait."""
 
     def __init__(self, reason: str, after: float | None = None) -> None:
@@ -107,7 +107,7 @@ class ChatEndpoint:
         """The text that the model answers. schema: of the JSON that is wanted; servers that know such schemas are bound to it.
 
         Raises:
-            Refusal: the model or its filter refuses.
+            RefusalError: the model or its filter refuses.
             EndpointError: no answer after all attempts, or one that is no chat completion.
             InputError: the address, the key or the model's name is wrong, which no further attempt would mend.
         """
@@ -115,7 +115,7 @@ class ChatEndpoint:
         for attempt in range(self.attempts):
             try:
                 return self._answer(self._post(messages, schema))
-            except _Retry as failed:
+            except _RetryError as failed:
                 reason = str(failed)
                 if attempt + 1 < self.attempts:
                     asked = wait if failed.after is None else max(wait, failed.after)
@@ -144,16 +144,14 @@ class ChatEndpoint:
             with error:
                 return self._failed(error, messages, schema)
         except TimeoutError as error:
-            raise _Retry(f"no answer within {self.timeout:g} s") from error
+            raise _RetryError(f"no answer within {self.timeout:g} s") from error
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
             if isinstance(reason, TimeoutError):
-                raise _Retry(f"no answer within {self.timeout:g} s") from error
-            raise _Retry(f"the connection failed ({self._shown(str(reason) or type(reason).__name__)})") from error
+                raise _RetryError(f"no answer within {self.timeout:g} s") from error
+            raise _RetryError(f"the connection failed ({self._shown(str(reason) or type(reason).__name__)})") from error
 
-    def _failed(
-        self, error: urllib.error.HTTPError, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]
-    ) -> bytes:
+    def _failed(self, error: urllib.error.HTTPError, messages: Sequence[Mapping[str, str]], schema: Mapping[str, Any]) -> bytes:
         """What an error status means: ask again, ask more plainly, a refusal, or the end."""
         code = error.code
         try:
@@ -161,9 +159,9 @@ class ChatEndpoint:
         except (OSError, http.client.HTTPException):
             said = ""
         if code in _AGAIN or code >= 500:
-            raise _Retry(f"the endpoint answered {code}", _retry_after(error.headers.get("Retry-After")))
+            raise _RetryError(f"the endpoint answered {code}", _retry_after(error.headers.get("Retry-After")))
         if "content_filter" in said or "content_policy" in said:
-            raise Refusal("a content filter refused")
+            raise RefusalError("a content filter refused")
         if code in _UNKNOWN_OPTION and not self._plain:
             self._plain = True
             return self._post(messages, schema)
@@ -185,13 +183,13 @@ class ChatEndpoint:
                 content = "".join(part.get("text") or "" for part in content)
             finish = choice.get("finish_reason")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise _Retry("the answer was no chat completion") from error
+            raise _RetryError("the answer was no chat completion") from error
         if refusal or finish == "content_filter":
-            raise Refusal("a content filter refused" if finish == "content_filter" else "the model refused")
+            raise RefusalError("a content filter refused" if finish == "content_filter" else "the model refused")
         if content is not None and not isinstance(content, str):
-            raise _Retry("the answer was no chat completion")
+            raise _RetryError("the answer was no chat completion")
         if not content or not content.strip():
-            raise Refusal("the model gave an empty answer")
+            raise RefusalError("the model gave an empty answer")
         return content
 
     def _shown(self, text: str) -> str:

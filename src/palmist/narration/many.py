@@ -192,7 +192,9 @@ def _on_ray(spans: list[Span], job: Job, options: RayOptions) -> Iterator[Outcom
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.execution_options.preserve_order = True
-        numbers = ray.data.from_items([{"number": n} for n in range(len(spans))], override_num_blocks=min(len(spans), _MOST_BLOCKS))
+        numbers = ray.data.from_items(
+            [{"number": n} for n in range(len(spans))], override_num_blocks=min(len(spans), _MOST_BLOCKS)
+        )
         done = numbers.map_batches(
             _Worker,
             fn_constructor_args=(spans, job),
@@ -222,4 +224,6 @@ def _packed(image: np.ndarray) -> bytes:
 def _unpacked(data: bytes) -> np.ndarray:
     import cv2
 
-    return np.ascontiguousarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)[..., ::-1])
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None  # it was packed above
+    return np.ascontiguousarray(image[..., ::-1])

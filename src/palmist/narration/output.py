@@ -166,7 +166,7 @@ class NarrationFolder:
         settings = _read_head(self.lines)["settings"]
         if settings != self._settings:
             raise InputError(
-                f"{self.folder} was begun with {_differences(settings, self._settings)}; give these again, or another folder with --out"
+                f"{self.folder} was begun with {_differences(settings, self._settings)}; give these again, or another --out"
             )
         file = self.lines.open("r+b")
         place = len(file.readline())
@@ -221,7 +221,9 @@ def _read_head(path: Path) -> dict[str, Any]:
     if not known:
         raise InputError(f"{path} is no file of narrations; expected narrations.jsonl as palmist narrate writes it")
     if head["version"] != VERSION:
-        raise InputError(f"{path} is of version {head['version']}; this Palmist reads {VERSION}; give another folder with --out")
+        raise InputError(
+            f"{path} is of version {head['version']}; this Palmist reads {VERSION}; give another folder with --out"
+        )
     return head
 
 

@@ -28,7 +28,7 @@ __all__ = ["Row", "Summary", "narrate_listing", "run_settings"]
 
 @dataclass(frozen=True)
 class Row:
-    """What a table shows of one clip. outcome: of its rewriting; seen: hands were found in enough frames; new: done in this run."""
+    """What a table shows of one clip. outcome: of its rewriting; seen: hands in enough frames; new: of this run."""
 
     uid: str
     video_id: str
@@ -176,6 +176,6 @@ def _contents(path: Path) -> Iterator[bytes]:
             if file.is_file():
                 yield f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n".encode()
     else:
-        with path.open("rb") as file:
-            while part := file.read(1 << 20):
+        with path.open("rb") as data:
+            while part := data.read(1 << 20):
                 yield part

@@ -9,8 +9,8 @@ Columns of the csv, by any of these names, separated by commas or tabs:
     dataset  dataset                                 copied to the output
     uid      uid                                     copied to the output
 
-These are EgoHOD's and EgoClip's (EgoVideo, ICLR 2025; EgoVLP, 2022). A video is ROOT/VIDEO_ID with a video's ending, or, as EgoHOD
-stores it, a folder of 15-second chunks 0000.mp4, 0001.mp4, ...; that the number counts chunks is our reading.
+These are EgoHOD's and EgoClip's (EgoVideo, ICLR 2025; EgoVLP, 2022). A video is ROOT/VIDEO_ID with a video's ending, or, as
+EgoHOD stores it, a folder of 15-second chunks 0000.mp4, 0001.mp4, ...; that the number counts chunks is our reading.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +151,7 @@ def _cut(path: Path, identity: str, seconds: float) -> list[Span]:
         length = float(video.times[-1]) + 1 / (video.info.rate or 25.0) - start
     count = max(1, math.floor(length / seconds + 0.5))
     edges = [round(start + number * seconds, 6) for number in range(count)] + [round(start + max(length, 0.04), 6)]
-    return [
-        Span(path, identity, edge, end, last=number + 1 == count)
-        for number, (edge, end) in enumerate(zip(edges[:-1], edges[1:], strict=True))
-    ]
+    return [Span(path, identity, edge, end, last=number + 1 == count) for number, (edge, end) in enumerate(pairwise(edges))]
 
 
 def _listed(path: Path, root: Path) -> Listing:
@@ -185,7 +183,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             }
             if missing := [ours for ours in ("video", "start", "end") if ours not in columns]:
                 wanted = "; ".join(" or ".join(_COLUMNS[ours]) for ours in missing)
-                raise InputError(f"{path} has the columns {', '.join(reader.fieldnames or ()) or 'none'}; it also needs {wanted}")
+                raise InputError(
+                    f"{path} has the columns {', '.join(reader.fieldnames or ()) or 'none'}; it also needs {wanted}"
+                )
             for row in reader:
                 yield reader.line_num, {ours: (row[name] or "").strip() for ours, name in columns.items()}
     except UnicodeDecodeError as error:
@@ -219,9 +219,8 @@ def _span(row: dict[str, str], root: Path, found: dict[str, Path | str]) -> Span
     place = found[identity]
     if isinstance(place, str):
         raise InputError(place)
-    return Span(
-        place, identity, start, max(end, start + 1), row.get("uid", ""), row.get("dataset") or "video", _caption(row.get("text"))
-    )
+    dataset = row.get("dataset") or "video"
+    return Span(place, identity, start, max(end, start + 1), row.get("uid", ""), dataset, _caption(row.get("text")))
 
 
 def _find(identity: str, root: Path) -> Path:

@@ -46,12 +46,14 @@ def draw_narration(frame: np.ndarray, narration: Narration) -> np.ndarray:
     zoom = np.array([picture.shape[1] / tracks.width, picture.shape[0] / tracks.height])
     middle = int(np.abs(tracks.time - (narration.start + narration.end) / 2).argmin())
     stroke = max(2, round(min(picture.shape[:2]) / 240))
-    drawn = [(track, GOLD, track.name or "object") for track in tracks.objects if _is_held(narration, track)]
-    hands = [(track, SIDES[track.side == "right"], f"{track.side} hand") for track in tracks.hands]
-    for track, colour, _ in (*drawn, *hands):
+    drawn: list[tuple[HandTrack | ObjectTrack, Colour, str]] = [
+        (track, GOLD, track.name or "object") for track in tracks.objects if _is_held(narration, track)
+    ]
+    drawn += [(track, SIDES[track.side == "right"], f"{track.side} hand") for track in tracks.hands]
+    for track, colour, _ in drawn:
         way = _seen_from(_centres(narration, track), narration.camera, middle) * zoom
         _draw_way(picture, way, colour, stroke)
-    for track, colour, name in (*drawn, *hands):
+    for track, colour, name in drawn:
         record = min(track.records, key=lambda record: abs(record.frame - middle))
         if abs(record.frame - middle) > max(2, len(tracks.time) // 8):
             continue  # it was not there then
@@ -157,4 +159,5 @@ def _strip(narration: Narration, width: int) -> np.ndarray:
 
 def _fixed(points: np.ndarray) -> list[tuple[int, int]]:
     """(N, 2) pixels as OpenCV's sixteenths; what is far outside is kept near."""
-    return [tuple(map(int, np.round(np.clip(point, -4000, 12000) * (1 << _SHIFT)))) for point in points]
+    fixed = np.round(np.clip(points, -4000, 12000) * (1 << _SHIFT))
+    return [(int(x), int(y)) for x, y in fixed]

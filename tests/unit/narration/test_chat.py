@@ -8,7 +8,7 @@ import pytest
 
 from chat_server import break_off, chat_server, completion, drops, hang_up, narration, raw, silence, status
 from palmist.errors import InputError
-from palmist.narration.chat import ChatEndpoint, EndpointError, Refusal
+from palmist.narration.chat import ChatEndpoint, EndpointError, RefusalError
 
 QUESTION = [{"role": "user", "content": "say it"}]
 SCHEMA = {"type": "object"}
@@ -103,7 +103,7 @@ def test_an_endless_answer_is_cut() -> None:
     ],
 )  # fmt: skip
 def test_refusals(answer) -> None:
-    with chat_server(answer) as server, pytest.raises(Refusal):
+    with chat_server(answer) as server, pytest.raises(RefusalError):
         endpoint(server.url).ask(QUESTION, SCHEMA)
     assert len(server.asked) == 1
 
@@ -134,9 +134,12 @@ def test_what_the_user_must_mend_is_said_at_once_and_without_the_key(code: int, 
 
 
 def test_the_key_does_not_follow_a_redirection() -> None:
-    with chat_server(narration("x")) as other, chat_server(status(307, Location=f"{other.url}/chat/completions")) as server:
-        with pytest.raises(InputError, match="answered 307"):
-            endpoint(server.url, key=KEY).ask(QUESTION, SCHEMA)
+    with (
+        chat_server(narration("x")) as other,
+        chat_server(status(307, Location=f"{other.url}/chat/completions")) as server,
+        pytest.raises(InputError, match="answered 307"),
+    ):
+        endpoint(server.url, key=KEY).ask(QUESTION, SCHEMA)
     assert other.asked == []
 
 
