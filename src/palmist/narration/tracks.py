@@ -312,7 +312,8 @@ def _without_short(time: np.ndarray, chosen: Mapping[int, HandBox], settings: Li
     kept: dict[int, HandBox] = {}
     stretch: list[int] = []
     frames = sorted(chosen)
-    for frame, following in zip(frames, [*frames[1:], None], strict=True):
+    for place, frame in enumerate(frames):
+        following = frames[place + 1] if place + 1 < len(frames) else None
         stretch.append(frame)
         if following is None or time[following] - time[frame] > settings.memory:
             if len(stretch) >= min(settings.least_frames, len(time)):
