@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from palmist.view.overlay import GOLD, SIDES, Colour, draw_text
+from palmist.view.overlay import GOLD, SIDES, Colour
 
 if TYPE_CHECKING:
     from palmist.narration.camera_motion import CameraMotion
@@ -95,7 +95,7 @@ def _draw_way(picture: np.ndarray, way: np.ndarray, colour: Colour, stroke: int)
         for before, after in pairwise(range(len(known))):
             whole = known[after] - known[before] == 1
             cv2.line(picture, points[before], points[after], rim, width if whole else 1, cv2.LINE_AA, _SHIFT)
-    cv2.circle(picture, points[0], (3 * stroke) << _SHIFT, _DARK, stroke + 2, cv2.LINE_AA, _SHIFT)
+    cv2.circle(picture, points[0], (3 * stroke) << _SHIFT, _LIGHT, -1, cv2.LINE_AA, _SHIFT)
     cv2.circle(picture, points[0], (3 * stroke) << _SHIFT, colour, stroke, cv2.LINE_AA, _SHIFT)
     end = way[known[-1]]
     far = [number for number in known if np.linalg.norm(way[number] - end) > 6 * stroke]
@@ -127,7 +127,7 @@ def _draw_box(picture: np.ndarray, corners: np.ndarray, colour: Colour, stroke: 
     x = int(min(max(left, 2), max(2, picture.shape[1] - width - 6)))
     y = int(top) - 6 if top > height + below + 8 else int(top) + height + 8
     cv2.rectangle(picture, (x - 2, y - height - 3), (x + width + 3, y + below), colour, -1)
-    cv2.putText(picture, label, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, _DARK, 1, cv2.LINE_AA)
+    _write(picture, label, (x, y), scale, _DARK)
 
 
 def _strip(narration: Narration, width: int) -> np.ndarray:
@@ -147,14 +147,18 @@ def _strip(narration: Narration, width: int) -> np.ndarray:
         else:
             lines.append(word)
     strip = np.full(((len(lines) + 2) * height, width, 3), _DARK, np.uint8)
-    small = 0.75 * scale
-    cv2.putText(
-        strip, head.encode("ascii", "replace").decode(), (height, height), cv2.FONT_HERSHEY_SIMPLEX, small, (160, 160, 160), 1,
-        cv2.LINE_AA,
-    )  # fmt: skip
+    _write(strip, head, (height, height), 0.75 * scale, (160, 160, 160))
     for number, line in enumerate(lines):
-        draw_text(strip, line, (height, (number + 2) * height), scale)
+        _write(strip, line, (height, (number + 2) * height), scale, _LIGHT)
     return strip
+
+
+def _write(picture: np.ndarray, text: str, place: tuple[int, int], scale: float, colour: Colour) -> None:
+    """Plain text, place: lower left corner in pixels. Letters outside ASCII become '?'."""
+    import cv2
+
+    plain = text.encode("ascii", "replace").decode()
+    cv2.putText(picture, plain, place, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
 
 
 def _fixed(points: np.ndarray) -> list[tuple[int, int]]:

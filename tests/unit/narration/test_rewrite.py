@@ -222,7 +222,8 @@ def test_another_model_is_another_question(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        '{"narration": "x y"}', ' {"narration": " x\\n y "} ', '```json\n{"narration": "x y"}\n```', '```\n{"narration": "x y"}```',
+        '{"narration": "x y"}', ' {"narration": " x\\n y "} ',
+        '```json\n{"narration": "x y"}\n```', '```\n{"narration": "x y"}```',
         '<think>left or right?</think>\n{"narration": "x y"}',
     ],
 )  # fmt: skip
