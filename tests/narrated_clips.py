@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from palmist.narration.many import DetectorChoice
+from palmist.narration.sources import Span
 from palmist.perception.hand_object_files import DetectedHandObjects, write_hand_objects
+from palmist.perception.objects import HandObjectDetector
 from tiny_video import HEIGHT, WIDTH, write_tiny
 
 
@@ -25,3 +30,13 @@ def write_clip(folder: Path, name: str, frames: int = 25, step: tuple[float, flo
     found = DetectedHandObjects(times, tuple(hands), tuple(objects), (WIDTH, HEIGHT))
     write_hand_objects(folder / "detections" / f"{name}.npz", found)
     return write_tiny(folder / f"{name}.mp4", frames, times=times + start)
+
+
+@dataclass(frozen=True)
+class Deadly(DetectorChoice):
+    """Takes its process with it at video b."""
+
+    def open(self, span: Span | None = None) -> HandObjectDetector:
+        if span is not None and span.video_id == "b":
+            os._exit(1)
+        return super().open(span)

@@ -7,8 +7,11 @@ do not travel.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
+import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["DetectorChoice", "Job", "Outcome", "RayOptions", "narrate_many", "narrate_span"]
 
 _DETECTIONS_ENDINGS = (".npz", ".json")
-_MOST_BLOCKS = 2000  # of Ray's, each of at least one clip
+_MOST_BLOCKS = 20_000  # of Ray's: one clip each, as long as that is not too many for it
+_DIED = "the worker that did it died, twice; try this clip alone, without --ray"
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def narrate_many(spans: Sequence[Span], job: Job, ray: RayOptions | None = None)
         return iter(())
     if ray is None:
         return (narrate_span(span, job) for span in spans)
-    return _on_ray(list(spans), job, ray)
+    return _on_ray(spans, job, ray)
 
 
 class _Middle:
@@ -150,19 +154,17 @@ class _Middle:
 
 
 class _Worker:
-    """One of Ray's workers: gets batches of one number, gives the outcome as plain bytes."""
+    """One of Ray's workers: gets batches of pickled (span, job), gives outcomes as plain values."""
 
-    def __init__(self, spans: Sequence[Span], job: Job) -> None:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers are the parallelism
+    def __init__(self) -> None:
         import cv2
         import torch
 
-        torch.set_num_threads(1)
+        torch.set_num_threads(1)  # the workers are the parallelism
         cv2.setNumThreads(1)
-        self._spans, self._job = spans, job
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
-        outcomes = [narrate_span(self._spans[int(number)], self._job) for number in batch["number"]]
+        outcomes = [narrate_span(*pickle.loads(work)) for work in batch["work"]]  # our own, made below
         return {
             "number": [int(number) for number in batch["number"]],
             "narration": ["" if o.narration is None else json.dumps(o.narration.to_json()) for o in outcomes],
@@ -171,9 +173,37 @@ class _Worker:
         }
 
 
-def _on_ray(spans: list[Span], job: Job, options: RayOptions) -> Iterator[Outcome]:
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody asked to send any
+def _on_ray(spans: Sequence[Span], job: Job, options: RayOptions) -> Iterator[Outcome]:
+    """The outcomes in order; a clip whose worker died with it, twice, is one that failed."""
+    with _ray(options) as data:
+        rows = [{"number": number, "work": pickle.dumps((span, job))} for number, span in enumerate(spans)]
+        done = data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)).map_batches(
+            _Worker, batch_size=1, compute=data.ActorPoolStrategy(size=min(options.workers, len(rows))), num_cpus=1,
+            max_task_retries=1,
+        )  # fmt: skip
+        following = 0
+        for row in done.iter_rows():
+            number = int(row["number"])
+            yield from (Outcome(span, failure=_DIED) for span in spans[following:number])
+            following = number + 1
+            if row["failure"]:
+                yield Outcome(spans[number], failure=row["failure"])
+            else:
+                narration = Narration.from_json(json.loads(row["narration"]))
+                yield Outcome(spans[number], narration, frame=_unpacked(row["frame"]) if row["frame"] else None)
+        yield from (Outcome(span, failure=_DIED) for span in spans[following:])
+
+
+@contextlib.contextmanager
+def _ray(options: RayOptions) -> Iterator[Any]:
+    """Ray Data, started for this run and stopped after it, unless the caller had it running."""
+    quiet = {
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",  # nobody asked to send any
+        "RAY_BACKEND_LOG_LEVEL": "fatal",
+    }
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
         import ray.data
@@ -185,30 +215,15 @@ def _on_ray(spans: list[Span], job: Job, options: RayOptions) -> Iterator[Outcom
         try:
             ray.init(address=options.address, log_to_driver=False, logging_level="ERROR", **local)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise InputError(
-                f"Ray does not start at {options.address or 'this machine'} ({error}); check --ray-address"
-            ) from error
+            place = "on this machine" if options.address is None else f"at {options.address}"
+            raise InputError(f"Ray does not answer {place} ({error}); check --ray-address, or leave --ray out") from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = True
+    context.max_errored_blocks = -1  # a clip that kills its worker must not end the work on the others
     try:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.execution_options.preserve_order = True
-        numbers = ray.data.from_items(
-            [{"number": n} for n in range(len(spans))], override_num_blocks=min(len(spans), _MOST_BLOCKS)
-        )
-        done = numbers.map_batches(
-            _Worker,
-            fn_constructor_args=(spans, job),
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(options.workers, len(spans))),
-            num_cpus=1,
-        )
-        for row in done.iter_rows():
-            span = spans[int(row["number"])]
-            if row["failure"]:
-                yield Outcome(span, failure=row["failure"])
-            else:
-                narration = Narration.from_json(json.loads(row["narration"]))
-                yield Outcome(span, narration, frame=_unpacked(row["frame"]) if row["frame"] else None)
+        yield ray.data
     finally:
         if began:
             ray.shutdown()
