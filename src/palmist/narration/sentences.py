@@ -1,8 +1,8 @@
 """Facts as English, by a fixed template: one or two sentences in the style of the published captions.
 
 The sentence says which way each hand moves, in which order, what it holds, and where the thing is before and after; things are
-called by the original caption's name where it names exactly one. `palmist.narration.claims.claims` reads the directions back from
-it, and `palmist.skeleton.mirror_words` makes of it the sentence of the mirrored clip.
+called by the original caption's name where it names exactly one. `palmist.narration.claims.claims` reads the directions back
+from it, and `palmist.skeleton.mirror_words` makes of it the sentence of the mirrored clip.
 """
 
 from __future__ import annotations
@@ -60,11 +60,9 @@ def fact_claims(facts: Facts) -> frozenset[tuple[str, str]]:
 
 
 def mirror_facts(facts: Facts) -> Facts:
-    """The facts of the clip as a mirror shows it: sides, directions, relations and names swap left and right. Twice gives the facts
-    back."""
-    hands = {
-        mirror_words(side): replace(hand, pieces=_mirror_pieces(hand.pieces)) for side, hand in facts.hands.items()
-    }
+    """The facts of the clip as a mirror shows it: sides, directions, relations and names swap left and right. Twice gives the
+    facts back."""
+    hands = {mirror_words(side): replace(hand, pieces=_mirror_pieces(hand.pieces)) for side, hand in facts.hands.items()}
     objects = tuple(
         replace(thing, name=mirror_words(thing.name), pieces=_mirror_pieces(thing.pieces)) for thing in facts.objects
     )

@@ -1,6 +1,6 @@
 """Hands and things over time: one left and one right hand, every thing under one number, short gaps filled.
 
-A detector looks at frames one by one: it misses hands, finds some that are none, and tags both hands of a person as left. Here
+A detector looks at frames one by one: it misses hands, finds some that are none, tags both hands of a person as left. Here
 each frame gets at most one left and one right hand, the best choice over the whole clip by score, side tag and nearness, so that
 tags that are wrong now and then, or for both hands at once, are mended. One person is assumed.
 
@@ -110,12 +110,10 @@ class Tracks:
     def from_json(cls, data: Mapping[str, Any]) -> Tracks:
         """What `to_json` gave. Raises InputError for anything else."""
         try:
-            hands = tuple(
-                HandTrack(str(hand["side"]), tuple(_hand_record(record) for record in hand["records"])) for hand in data["hands"]
-            )
+            hands = tuple(HandTrack(str(row["side"]), tuple(map(_hand_record, row["records"]))) for row in data["hands"])
             objects = tuple(
-                ObjectTrack(int(thing["number"]), thing["name"], tuple(_object_record(record) for record in thing["records"]))
-                for thing in data["objects"]
+                ObjectTrack(int(row["number"]), row["name"], tuple(map(_object_record, row["records"])))
+                for row in data["objects"]
             )
             time = np.array(data["time"], np.float64)
             tracks = cls(time, int(data["width"]), int(data["height"]), hands, objects)
@@ -125,7 +123,7 @@ class Tracks:
             if any(hand.side not in SIDES for hand in hands):
                 raise ValueError("a hand whose side is neither left nor right")
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"these are no hand and object tracks ({error}); expected what Palmist's narration wrote") from error
+            raise InputError(f"these are no tracks of hands ({error}); expected what Palmist's narration wrote") from error
         return tracks
 
 
@@ -166,8 +164,8 @@ class LinkSettings:
 
     least_score: detections below it are left out; view: "egocentric" (a left hand is usually to the left of the right one),
     "facing" (a person who faces the camera: the other way round) or "unknown"; it decides only where the tags say nothing;
-    tag_weight: what a hand of the other side's tag costs in a frame, where a sure detection is worth 1; reach_weight: what a hand
-    size of motion from frame to frame costs; longest_gap: seconds without a hand, or thing, that are filled;
+    tag_weight: what a hand of the other side's tag costs in a frame, where a sure detection is worth 1; reach_weight: what a
+    hand size of motion from frame to frame costs; longest_gap: seconds without a hand, or thing, that are filled;
     memory: seconds after which a hand may come back anywhere; least_frames: tracks that are seen in fewer frames are dropped;
     least_overlap: IoU from which on a thing is the same as in the frame before.
     """
@@ -204,7 +202,8 @@ def link_tracks(
     settings = settings or LinkSettings()
     moments = np.asarray(time, np.float64)
     if moments.ndim != 1 or not len(moments) or len(moments) != len(detections):
-        raise InputError(f"found {len(detections)} frames of detections and times of shape {moments.shape}; expected one time each")
+        found = f"found {len(detections)} frames of detections and times of shape {moments.shape}"
+        raise InputError(f"{found}; expected a time for each, and at least one")
     if not np.isfinite(moments).all() or (np.diff(moments) < 0).any():
         raise InputError("times are not finite or go backwards; expected seconds that never decrease")
     numbers, objects = _link_objects(moments, detections, settings)
