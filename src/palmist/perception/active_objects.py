@@ -43,17 +43,19 @@ _PORTABLE = 3  # place in CONTACTS
 class MotionSettings:
     """long_side: of the picture that is worked on, pixels (larger frames are scaled down).
     step: how far, in palm lengths, a hand moves against the background before its motion is looked at; at least 2.5 pixels.
+    slack: share of that way by which a motion may be wrong at a pixel.
     contrast: grey levels by which one motion must explain a pixel better to count fully.
-    sure: evidence from which a pixel is the palm's; one step gives at most 1. most: where evidence stops growing.
+    sure: evidence from which a pixel is the palm's, and a third of it beside such pixels; one step gives at most 1. most: where evidence stops growing.
     margin: around the hand's flesh, in palm lengths, where nothing is believed. reach: how near fingers the thing must come.
     least_area: of the thing's visible part, in square palm lengths; half of that is enough to keep it.
     memory: seconds in which evidence falls to 1 / e without motion. longest_miss: seconds that a lost hand is waited for.
     """
 
     long_side: int = 320
-    step: float = 0.12
+    step: float = 0.08
+    slack: float = 0.2
     contrast: float = 12.0
-    sure: float = 1.5
+    sure: float = 1.2
     most: float = 5.0
     margin: float = 0.08
     reach: float = 0.55
@@ -177,8 +179,16 @@ class MotionHandObjects:
         step = float(np.linalg.norm(_applied(palm, track.key_points) - _applied(track.camera, track.key_points), axis=1).mean())
         if step < max(2.5, settings.step * palm_length(points)):
             return
-        better = _misfit(track.key_picture, picture, track.camera) - _misfit(track.key_picture, picture, palm)
-        answer = np.clip(better / settings.contrast, -1, 1) * _apart(palm, track.camera, picture.shape[:2])
+        slack = float(np.clip(settings.slack * step, 0.5, 5.0))
+        still = _misfit(track.key_picture, picture, track.camera, slack)
+        # A palm that tips looks shorter, and what it holds does not shrink with it: both are tried.
+        stiff = palm_motion(track.key_points, points, resize=False)
+        carried = np.minimum(*(_misfit(track.key_picture, picture, motion, slack) for motion in (palm, stiff)))
+        answer = np.clip((still - carried) / settings.contrast, -1, 1) * _apart(palm, track.camera, picture.shape[:2])
+        # Background that the hand has just uncovered fits no motion of the background; on plain walls it fits the palm's.
+        flesh = hand_mask(track.key_points, picture.shape[:2], settings.margin).astype(np.uint8)
+        uncovered = cv2.warpAffine(flesh, track.camera, size, flags=cv2.INTER_NEAREST) > 0
+        answer[uncovered] = np.minimum(answer[uncovered], 0)
         track.evidence = np.clip(track.evidence + answer, -1, settings.most)
         track.key_picture, track.key_points = picture, points
         track.camera = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -229,26 +239,33 @@ def _carried(
     evidence: np.ndarray, sure: float, hidden: np.ndarray, near: np.ndarray, least: float
 ) -> tuple[np.ndarray, float] | None:
     """Box and score of the patches of evidence (H, W) that are not hidden and come near the fingers."""
-    mask = ((evidence > sure) & ~hidden).astype(np.uint8)
+    mask = ((evidence > sure / 3) & ~hidden).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    count, labels, _, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    clear = np.bincount(labels[evidence > sure], minlength=count)  # pixels of each patch that are surely the palm's
     touching = np.zeros(count, bool)
-    touching[np.unique(labels[near])] = True
+    touching[np.unique(labels[near & (evidence > sure)])] = True
     touching[0] = False
-    touching &= statistics[:, cv2.CC_STAT_AREA] >= least / 3
-    thing = touching[labels]
-    if thing.sum() < least:
+    touching &= clear >= least / 3
+    if clear[touching].sum() < least:
         return None
+    thing = touching[labels]
     rows, columns = np.flatnonzero(thing.any(1)), np.flatnonzero(thing.any(0))
     box = np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)
     return box, float(1 - np.exp(-evidence[thing].mean() / sure))
 
 
-def _misfit(before: np.ndarray, after: np.ndarray, motion: np.ndarray) -> np.ndarray:
-    """(H, W) float32 grey levels by which `after` differs from `before` (H, W, 3) moved by `motion`, where a pixel to every
-    side is forgiven, as the mean over a small window; 0 where `motion` brings nothing into the picture."""
+def _misfit(before: np.ndarray, after: np.ndarray, motion: np.ndarray, slack: float) -> np.ndarray:
+    """(H, W) float32 grey levels by which `after` differs from `before` (H, W, 3) moved by `motion`, as the mean over a small
+    window. A pixel to every side is forgiven, and `slack` pixels of dense flow (DIS): joints are not exact, palms turn."""
     height, width = after.shape[:2]
     moved = cv2.warpAffine(before, motion, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    if slack > 1:
+        grey = [cv2.cvtColor(np.clip(image, 0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY) for image in (after, moved)]
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(*grey, None)
+        flow *= np.minimum(1, slack / np.maximum(np.linalg.norm(flow, axis=-1), 1e-6))[..., None]
+        columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+        moved = cv2.remap(moved, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     window = np.ones((3, 3), np.uint8)
     off = np.maximum(after - cv2.dilate(moved, window), cv2.erode(moved, window) - after)
     return np.minimum(cv2.blur(np.maximum(off, 0).mean(2), (5, 5)), 40.0)

@@ -66,9 +66,9 @@ def tip_mask(points: np.ndarray, shape: tuple[int, int], reach: float) -> np.nda
     return canvas.astype(bool)
 
 
-def palm_motion(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def palm_motion(before: np.ndarray, after: np.ndarray, resize: bool = True) -> np.ndarray:
     """(2, 3) float64: the similarity that moves the palm's joints of `before` (21, 2) to those of `after` best (least squares,
-    no mirror), and with them whatever the hand holds fast."""
+    no mirror), and with them whatever the hand holds fast. resize=False: turning and shifting only."""
     joints = list(PALM)
     one, two = before[joints].astype(np.float64), after[joints].astype(np.float64)
     first, second = one.mean(0), two.mean(0)
@@ -76,5 +76,8 @@ def palm_motion(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     size = max(float((one**2).sum()), 1e-9)
     cosine = float((one * two).sum()) / size
     sine = float((one[:, 0] * two[:, 1] - one[:, 1] * two[:, 0]).sum()) / size
+    if not resize:
+        length = max(float(np.hypot(cosine, sine)), 1e-9)
+        cosine, sine = cosine / length, sine / length
     turn = np.array([[cosine, -sine], [sine, cosine]])
     return np.concatenate([turn, (second - turn @ first)[:, None]], 1)
