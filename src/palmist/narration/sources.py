@@ -106,7 +106,7 @@ def list_spans(source: str | Path, root: str | Path | None = None, clip_seconds:
         try:
             spans += _cut(video, identity, clip_seconds)
         except (InputError, OSError) as error:
-            if len(videos) == 1:
+            if not path.is_dir():
                 raise
             failures.append(f"{identity}: {error}")
     return Listing(_named(spans), tuple(failures))
