@@ -27,7 +27,7 @@ from palmist.perception.video import Frame
 if TYPE_CHECKING:
     from palmist.perception.objects import HandObjectDetector
 
-__all__ = ["DetectorChoice", "Job", "Outcome", "RayOptions", "narrate_many", "narrate_span"]
+__all__ = ["DetectorChoice", "Job", "Outcome", "RayOptions", "narrate_many", "narrate_span", "ray_session"]
 
 _DETECTIONS_ENDINGS = (".npz", ".json")
 _MOST_BLOCKS = 20_000  # of Ray's: one clip each, as long as that is not too many for it
@@ -175,7 +175,7 @@ class _Worker:
 
 def _on_ray(spans: Sequence[Span], job: Job, options: RayOptions) -> Iterator[Outcome]:
     """The outcomes in order; a clip whose worker died with it, twice, is one that failed."""
-    with _ray(options) as data:
+    with ray_session(options) as data:
         rows = [{"number": number, "work": pickle.dumps((span, job))} for number, span in enumerate(spans)]
         done = data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)).map_batches(
             _Worker, batch_size=1, compute=data.ActorPoolStrategy(size=min(options.workers, len(rows))), num_cpus=1,
@@ -195,8 +195,11 @@ def _on_ray(spans: Sequence[Span], job: Job, options: RayOptions) -> Iterator[Ou
 
 
 @contextlib.contextmanager
-def _ray(options: RayOptions) -> Iterator[Any]:
-    """Ray Data, started for this run and stopped after it, unless the caller had it running."""
+def ray_session(options: RayOptions) -> Iterator[Any]:
+    """The module ray.data, with Ray started and stopped after it, unless it was running before.
+
+    Raises InputError: Ray is not installed (`MissingExtraError`), or nothing answers at the address.
+    """
     quiet = {
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_USAGE_STATS_ENABLED": "0",  # nobody asked to send any
