@@ -1,6 +1,7 @@
 """Many clips: in this process, or on Ray Data's workers, here or on a cluster; the same results in the same order.
 
-Every clip gets a detector of its own, so that nothing of one clip can reach another, whoever did it before. Workers send back
+Every clip gets a detector of its own, or one that remembers nothing, so that nothing of one clip can reach another, whoever did
+it before. Workers send back
 narrations as JSON; rewriting by a language model and writing of files stay in the process that asked, so that keys and folders
 do not travel.
 """
@@ -8,12 +9,13 @@ do not travel.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
 import pickle
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DetectorChoice", "Job", "Outcome", "RayOptions", "narrate_many", "narrate_span", "ray_session"]
 
+_WITHOUT_MEMORY = ("network", "detections")  # what these find in a frame depends on no other; they are loaded once a process
 _DETECTIONS_ENDINGS = (".npz", ".json")
 _MOST_BLOCKS = 20_000  # of Ray's: one clip each, as long as that is not too many for it
 _DIED = "the worker that did it died, twice; try this clip alone, without --ray"
@@ -48,8 +51,6 @@ class DetectorChoice:
 
         Raises InputError: see `object_detectors.make_detector`; or the folder has no file for the span's video.
         """
-        from palmist.perception.object_detectors import make_detector
-
         detections = self.detections
         if detections is not None and detections.is_dir():
             files = [detections / f"{span.video_id if span else '*'}{ending}" for ending in _DETECTIONS_ENDINGS]
@@ -61,13 +62,23 @@ class DetectorChoice:
                 of = f"of {span.video_id}" if span else "at all"
                 raise InputError(f"--detections {detections} holds none {of}; expected VIDEO_ID.npz or VIDEO_ID.json")
             detections = there[0]
-        return make_detector(self.name, self.weights, detections)
+        choice = replace(self, detections=detections)
+        return _shared(choice) if self.name in _WITHOUT_MEMORY else _made(choice)
 
     def check(self) -> None:
         """Make one and let it go, so that what is wrong with all clips is said once. Raises InputError, see `open`."""
         close = getattr(self.open(), "close", None)
         if close is not None:
             close()
+
+
+def _made(choice: DetectorChoice) -> HandObjectDetector:
+    from palmist.perception.object_detectors import make_detector
+
+    return make_detector(choice.name, choice.weights, choice.detections)
+
+
+_shared = functools.lru_cache(maxsize=4)(_made)
 
 
 @dataclass(frozen=True)

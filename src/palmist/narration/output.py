@@ -82,7 +82,7 @@ class NarrationFolder:
     settings is refused.
     dropped: how many damaged lines were found.
 
-    Raises InputError for other settings, another version, or a file that is not ours.
+    Raises InputError for other settings, another version, a file that is not ours, or a folder that another run writes to.
     """
 
     def __init__(self, folder: str | Path, settings: Mapping[str, Any]) -> None:
@@ -97,7 +97,12 @@ class NarrationFolder:
         if self.folder.exists() and not self.folder.is_dir():
             raise InputError(f"--out {self.folder} is a file; expected a folder, a new one or that of an earlier run")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._file = self._open()
+        self._lock = _locked(self.folder)
+        try:
+            self._file = self._open()
+        except BaseException:
+            self._unlock()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -108,6 +113,12 @@ class NarrationFolder:
                 self.finish()
         finally:
             self._file.close()
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def __contains__(self, uid: str) -> bool:
         return uid in self._places
@@ -205,6 +216,24 @@ class NarrationFolder:
         self._file.close()
         unfinished.replace(self.lines)
         self._file, self._places, self._tidy = self.lines.open("r+b"), places, True
+
+
+def _locked(folder: Path) -> int | None:
+    """A lock on the folder that ends with the process; None where there are none such (Windows, some network drives)."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise InputError(f"another run writes to {folder} now; wait for it, or give another folder with --out") from None
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def _start(path: Path) -> bytes:

@@ -119,7 +119,18 @@ def test_other_settings_are_refused_in_one_sentence(lines: list[dict], tmp_path:
         NarrationFolder(tmp_path, {**SETTINGS, "clip_seconds": 2.0, "detector": "network"})
     with pytest.raises(InputError, match="more null instead of 1"):
         NarrationFolder(tmp_path, {**SETTINGS, "more": 1})
-    NarrationFolder(tmp_path, SETTINGS)
+    with NarrationFolder(tmp_path, SETTINGS) as folder:
+        assert len(folder) == 1
+
+
+def test_two_runs_do_not_write_to_one_folder(lines: list[dict], tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    with NarrationFolder(tmp_path, SETTINGS) as folder:
+        with pytest.raises(InputError, match="another run writes"):
+            NarrationFolder(tmp_path, SETTINGS)
+        folder.append(lines[0])
+    write(tmp_path, lines[1:])
+    assert len(rows(tmp_path)) == 4
 
 
 @pytest.mark.parametrize(
