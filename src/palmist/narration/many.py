@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import pickle
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -188,10 +189,12 @@ def _on_ray(spans: Sequence[Span], job: Job, options: RayOptions) -> Iterator[Ou
     """The outcomes in order; a clip whose worker died with it, twice, is one that failed."""
     with ray_session(options) as data:
         rows = [{"number": number, "work": pickle.dumps((span, job))} for number, span in enumerate(spans)]
-        done = data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS)).map_batches(
-            _Worker, batch_size=1, compute=data.ActorPoolStrategy(size=min(options.workers, len(rows))), num_cpus=1,
-            max_task_retries=1,
-        )  # fmt: skip
+        pool = data.ActorPoolStrategy(size=min(options.workers, len(rows)))
+        numbers = data.from_items(rows, override_num_blocks=min(len(rows), _MOST_BLOCKS))
+        with warnings.catch_warnings():
+            # Ray would do a clip that kills its worker again for ever; this option goes in 2.64, and has no heir in 2.60.
+            warnings.filterwarnings("ignore", message=".*ray_remote_args.*")
+            done = numbers.map_batches(_Worker, batch_size=1, compute=pool, num_cpus=1, max_task_retries=1)
         following = 0
         for row in done.iter_rows():
             number = int(row["number"])
@@ -214,7 +217,6 @@ def ray_session(options: RayOptions) -> Iterator[Any]:
     quiet = {
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_USAGE_STATS_ENABLED": "0",  # nobody asked to send any
-        "RAY_BACKEND_LOG_LEVEL": "fatal",
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
