@@ -1,16 +1,17 @@
 """How true narrations are, on drawn clips whose motion is known: directions and sides, with and without the camera's motion.
 
-Detections are the drawn hands' boxes, damaged in a stated way; the camera's motion is measured from the pixels. What the sentence
-says (`claims`) is compared with the motion of the undamaged joints, seen from the first picture's camera and cut by a rule of its
-own: at the turning points of the path, the extremes along four axes.
+Detections are the drawn hands' boxes, damaged in a stated way; the camera's motion is measured from the pixels. What the
+sentence says (`claims`) is compared with the motion of the undamaged joints, seen from the first picture's camera and cut by a
+rule of its own: at the turning points of the path, the extremes along four axes.
 
 Letters: T frames, H = 2 hands (0 left, 1 right).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.metrics.intervals import bootstrap_interval
 from palmist.narration.camera_motion import background_tracks, camera_motion
 from palmist.narration.claims import claims
-from palmist.narration.facts import SIDES, STAYS
+from palmist.narration.facts import DIRECTIONS, SIDES, STAYS
 from palmist.narration.motion_pieces import direction_of
 from palmist.narration.pipeline import Narration, NarrationSettings, narrate_detections
 from palmist.perception.objects import HandBox, HandObjects
@@ -46,10 +47,13 @@ LONGEST_GAP = 0.3  # seconds without a recorded hand that do not cut its path
 
 @dataclass(frozen=True)
 class Damage:
-    """How detections are made worse than the drawn hands' boxes. missed: share of hands that are not found; jitter: standard
-    deviation of each edge, as a share of the box's size; wrong_tag: share of hands with the other side's tag; all_left: share of the
-    clips in which every hand is tagged left whenever both hands are there; false: share of the frames with a box where no
-    hand is, of the hands' size and a score of 0.3 to 0.7, where hands have 0.5 to 1."""
+    """How detections are made worse than the drawn hands' boxes.
+
+    missed: share of hands that are not found; jitter: standard deviation of each edge, as a share of the box's size; wrong_tag:
+    share of hands with the other side's tag; all_left: share of the clips with both hands in which every hand is tagged left;
+    false: share of the frames with a box where no hand is, of the hands' size and a score of 0.3 to 0.7, where hands have 0.5
+    to 1.
+    """
 
     missed: float = 0.15
     jitter: float = 0.05
@@ -60,14 +64,16 @@ class Damage:
 
 @dataclass(frozen=True)
 class Score:
-    """Of one clip: directions said that are true, said that are not, true ones that are not said; hands that were found and given
-    their true side, hands found."""
+    """Of one clip: directions said that are true, said that are not, true ones that are not said; hands that were found and
+    given their true side, hands found; said and true directions that have a partner within 45 degrees."""
 
     said: int
     wrong: int
     unsaid: int
     right_side: int
     found: int
+    said_nearly: int = 0
+    true_nearly: int = 0
 
 
 def damaged_detections(truth: Truth, damage: Damage, seed: int) -> tuple[list[HandObjects], list[dict[int, int]]]:
@@ -101,8 +107,8 @@ def damaged_detections(truth: Truth, damage: Damage, seed: int) -> tuple[list[Ha
 def true_claims(truth: Truth) -> frozenset[tuple[str, str]]:
     """Which way the hands really moved, in the form of `claims`.
 
-    A hand's place is the mean of its joints, seen from the first picture's camera. Its path is cut at the turning points; a part that
-    is LEAST_MOTION hand sizes long has the direction of its ends, and a hand without such a part stays.
+    A hand's place is the mean of its joints, seen from the first picture's camera. Its path is cut at the turning points; a
+    part that is LEAST_MOTION hand sizes long has the direction of its ends, and a hand without such a part stays.
     """
     inverse = _inverse(truth.camera)
     stage = apply_affine(inverse, truth.joints.astype(np.float64))
@@ -137,7 +143,15 @@ def compare(narration: Narration, truth: Truth, detections: list[HandObjects], r
         for record in () if track is None else track.records:
             here = detections[record.frame].hands
             right += any(here[place].box is record.box for place, true_side in real[record.frame].items() if true_side == hand)
-    return Score(len(said & true), len(said - true), len(true - said), right, found)
+    nearly = [sum(any(_near(one, other) for other in others) for one in ones) for ones, others in ((said, true), (true, said))]
+    return Score(len(said & true), len(said - true), len(true - said), right, found, *nearly)
+
+
+def _near(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether two claims are of one hand and at most 45 degrees apart."""
+    if one[0] != other[0] or STAYS in (one[1], other[1]):
+        return one == other
+    return (DIRECTIONS.index(one[1]) - DIRECTIONS.index(other[1])) % 8 in (0, 1, 7)
 
 
 def drawn_clips(data: str, subjects: tuple[str, ...] | None, seed: int, limit: int = CLIPS) -> Iterator[Clip]:
@@ -185,12 +199,16 @@ def measure(clip: Clip, view: str, seed: int, settings: NarrationSettings | None
 
 
 def _records(row: str, scores: list[Score], names: list[str]) -> list[BenchmarkRecord]:
-    counts = np.array([(s.said, s.wrong, s.unsaid, s.right_side, s.found) for s in scores], np.float64)
+    counts = np.array([astuple(score) for score in scores], np.float64)
     command = "palmist benchmark quality --only narration  # drawn clips with a moving camera, damaged boxes"
     measures = {
         "direction_precision": (lambda c: c[:, 0].sum() / c[:, :2].sum(), int(counts[:, :2].sum())),
         "direction_recall": (lambda c: c[:, 0].sum() / c[:, [0, 2]].sum(), int(counts[:, [0, 2]].sum())),
         "direction_f1": (lambda c: 2 * c[:, 0].sum() / (2 * c[:, 0] + c[:, 1] + c[:, 2]).sum(), len(counts)),
+        "direction_f1_within_45": (
+            lambda c: c[:, 5:].sum() / (c[:, :2].sum() + c[:, [0, 2]].sum()),
+            len(counts),
+        ),
         "side_accuracy": (lambda c: c[:, 3].sum() / c[:, 4].sum(), int(counts[:, 4].sum())),
     }
     out = []
@@ -237,7 +255,7 @@ def _parts(path: np.ndarray, least: float) -> Iterator[tuple[np.ndarray, np.ndar
     for angle in np.arange(4) * np.pi / 4:
         turns |= _extremes(path @ np.array([np.cos(angle), np.sin(angle)]), least / 2)
     places = sorted(turns)
-    for first, last in zip(places, places[1:], strict=False):
+    for first, last in itertools.pairwise(places):
         yield path[first], path[last]
 
 
@@ -261,5 +279,3 @@ def _extremes(values: np.ndarray, prominence: float) -> set[int]:
 def _ordered(box: np.ndarray) -> np.ndarray:
     """With x0 <= x1 and y0 <= y1."""
     return np.concatenate([np.minimum(box[:2], box[2:]), np.maximum(box[:2], box[2:])])
-
-

@@ -56,14 +56,15 @@ _PLACES = re.compile(
     r"(?:\s+(?:side|edge|corner))?\b(?!\s*hand)"
 )
 _STILL = re.compile(
-    r"\b(?:(?:stay|remain|keep|kept|hold|held|rest|lie|is|are|being|stand)(?:s|ed|ing)?\s+(?:[\w']+\s+){0,4}?"
-    r"(?:still|in\s+place|in\s+position|put|motionless|stationary|steady|immobile|unmoving|at\s+rest|"
-    r"where\s+(?:it|they)\s+(?:is|are|was|were))\b"
-    r"(?!\s+\w+ing\b(?<!holding)(?<!touching))|"
-    r"(?:stay|remain)(?:s|ed|ing)?(?=\s*(?:$|[,.;]|there\b|on\b|near\b))|rest(?:s|ed|ing)?\s+(?=on|in|at)|motionless|stationary|"
-    r"(?:hardly|barely|scarcely)\s+mov\w+|without\s+moving|not\s+moving|"
+    r"\b(?:(?:is|are|being|stay|remain|keep|kept|hold|held|rest|lie|stand)(?:s|ed|ing)?\s+(?:[\w']+\s+){0,4}?"
+    r"(?:in\s+place|in\s+position|put|motionless|stationary|steady|immobile|unmoving|at\s+rest|"
+    r"where\s+(?:it|they)\s+(?:is|are|was|were))\b|"
+    r"(?:is|are|being)\s+still\b(?!\s+\w+ing\b)|(?:stay|remain|keep|kept|hold|held|rest|lie|stand)(?:s|ed|ing)?\s+"
+    r"(?:[\w']+\s+){0,4}?still\b|"
+    r"(?:stay|remain)(?:s|ed|ing)?(?=\s*(?:$|[,.;]|there\b|on\b|near\b))|rest(?:s|ed|ing)?\s+(?=on|in|at)|"
+    r"motionless|stationary|(?:hardly|barely|scarcely)\s+mov\w+|without\s+moving|not\s+moving|"
     r"(?:does\s+not|doesn't|do\s+not|don't|did\s+not|never)\s+(?:move|rise|shift|go)\b[^,.;]*)"
-)  # fmt: skip
+)
 _CLAUSES = re.compile(
     r"[.;:!?\n,]|\b(?:while|whereas|but|when|meanwhile)\b|\bas\b(?=\s+(?:the|both|LEFT|RIGHT|OTHER))|"
     r"\band\b(?=\s+(?:(?:the|his|her|its|their)\s+)?(?:LEFTHAND|RIGHTHAND|OTHERHAND|BOTHHANDS))"
@@ -78,8 +79,8 @@ _THING = re.compile(
     rf"^\s*(?:and\s+|then\s+)?(?:the|an?|another|this|that)\s+(?!(?:{_OWN})\b)(?P<noun>(?:[\w'-]+\s+){{1,4}}?){_MOTION}"
 )
 _PEOPLE = {
-    "person", "man", "woman", "lady", "boy", "girl", "wearer", "camera", "he", "she", "user", "signer", "cook", "people", "hand",
-    "hands",
+    "person", "man", "woman", "lady", "boy", "girl", "wearer", "camera", "he", "she", "user", "signer", "cook", "people",
+    "hand", "hands",
 }  # fmt: skip
 _THEN = re.compile(r"\bthen\b|\bbefore\b|\bafter\b")
 
@@ -100,8 +101,7 @@ def claims(text: str) -> frozenset[tuple[str, str]]:
         if hands:
             subjects = hands
         elif thing is not None and not _PEOPLE & set(thing["noun"].split()):
-            out |= {("object", direction) for direction in found}
-            continue
+            subjects = ("object",)
         out |= {(subject, direction) for subject in subjects for direction in found}
     moving = {subject for subject, direction in out if direction != STAYS}
     return frozenset(pair for pair in out if pair[1] != STAYS or pair[0] not in moving)
@@ -141,7 +141,7 @@ def _subjects(clause: str, before: tuple[str, ...]) -> tuple[str, ...]:
     if "BOTHHANDS" in names or {"LEFTHAND", "RIGHTHAND"} <= set(names):
         return ("left hand", "right hand")
     if names[0] == "OTHERHAND":
-        return () if len(before) != 1 else ("left hand",) if before[0] == "right hand" else ("right hand",)
+        return {("right hand",): ("left hand",), ("left hand",): ("right hand",)}.get(before, ())
     return ("left hand",) if names[0] == "LEFTHAND" else ("right hand",)
 
 

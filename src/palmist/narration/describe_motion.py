@@ -86,8 +86,8 @@ def _path(tracks: Tracks, track: HandTrack | ObjectTrack, camera: CameraMotion) 
 
 
 def _whole(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Boxes (T, 4) that the picture's edge cuts off, made as wide and high as the others usually are: else a hand that leaves the
-    picture seems to slow down. Those that are larger already, and tracks that lie at an edge throughout, stay as they are."""
+    """Boxes (T, 4) that the picture's edge cuts off, made as wide and high as the others usually are: else a hand that leaves
+    the picture seems to slow down. Those that are larger already, and tracks that lie at an edge throughout, stay."""
     out = boxes.copy()
     for low, high, limit in ((0, 2, width), (1, 3, height)):
         extent = boxes[:, high] - boxes[:, low]

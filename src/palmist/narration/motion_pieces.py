@@ -24,9 +24,9 @@ __all__ = ["PieceSettings", "direction_of", "motion_pieces"]
 class PieceSettings:
     """What counts as motion.
 
-    smoothing: seconds of the moving mean, none at low rates; tolerance: a path is cut where it leaves the straight line by more than so many hand
-    sizes; least_hands, least_diagonal: a piece that is shorter than so many hand sizes or diagonals "stays"; least_rest: a rest
-    of so many seconds inside a path is a piece of its own.
+    smoothing: seconds of the moving mean, none at low rates; tolerance: a path is cut where it leaves the straight line by
+    more than so many hand sizes; least_hands, least_diagonal: a piece that is shorter than so many hand sizes or diagonals
+    "stays"; least_rest: a rest of so many seconds before or behind a motion is a piece of its own.
     """
 
     smoothing: float = 0.1
@@ -65,7 +65,7 @@ def motion_pieces(
         corners = _corners(points, settings.tolerance * size)
         found = []
         for first, last in itertools.pairwise(corners):
-            found.append(_piece(points, time[start:stop], first, last, diagonal, least))
+            found += _pieces(points, time[start:stop], first, last, diagonal, least, settings)
         if stop - start == 1:
             found = [Piece(float(time[start]), float(time[start]), STAYS, 0.0)]
         pieces += found
@@ -108,11 +108,26 @@ def _corners(points: np.ndarray, tolerance: float) -> list[int]:
     return sorted(kept)
 
 
-def _piece(points: np.ndarray, time: np.ndarray, first: int, last: int, diagonal: float, least: float) -> Piece:
+def _pieces(
+    points: np.ndarray, time: np.ndarray, first: int, last: int, diagonal: float, least: float, settings: PieceSettings
+) -> list[Piece]:
+    """One straight part; where the path waits before it or behind it for long, the rest is a piece of its own."""
     moved = points[last] - points[first]
     length = float(np.hypot(*moved))
-    direction = direction_of(*moved.tolist()) if length >= least else STAYS
-    return Piece(float(time[first]), float(time[last]), direction, length / diagonal)
+    if length < least:
+        return [Piece(float(time[first]), float(time[last]), STAYS, length / diagonal)]
+    part = points[first : last + 1]
+    away = np.linalg.norm(part - part[0], axis=1) > least / 4
+    short_of = np.linalg.norm(part - part[-1], axis=1) > least / 4
+    begin, end = first + max(int(away.argmax()) - 1, 0), last - max(int(short_of[::-1].argmax()) - 1, 0)
+    begin = begin if time[begin] - time[first] >= settings.least_rest else first
+    end = end if time[last] - time[end] >= settings.least_rest else last
+    out = [Piece(float(time[begin]), float(time[end]), direction_of(*moved.tolist()), length / diagonal)]
+    if begin > first:
+        out.insert(0, Piece(float(time[first]), float(time[begin]), STAYS, 0.0))
+    if end < last:
+        out.append(Piece(float(time[end]), float(time[last]), STAYS, 0.0))
+    return out
 
 
 def _merged(pieces: list[Piece]) -> tuple[Piece, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -25,7 +25,9 @@ __all__ = ["HandRecord", "HandTrack", "LinkSettings", "ObjectRecord", "ObjectTra
 
 _VIEWS = ("egocentric", "facing", "unknown")
 _MOST_HANDS = 4  # detections of a frame that are considered, the surest ones
-_BEAM = 48  # hypotheses that are kept from frame to frame
+_BEAM = 32  # hypotheses that are kept from frame to frame
+_SAME_HAND = 0.7  # IoU from which on two boxes are one hand, found twice
+_NEW = 0.25  # what a hand costs that comes up out of nothing
 _VIEW_PRIOR = 0.02  # what the expected order of the hands is worth per frame: it decides only where the tags do not
 
 
@@ -226,13 +228,16 @@ def link_tracks(
     return Tracks(moments, int(size[0]), int(size[1]), tuple(hands), things)
 
 
-@dataclass(frozen=True)
-class _Guess:
-    """One way of giving sides so far. last: for each side the (frame, detection) where it was last; worth: of it all;
-    before: the guess one frame earlier; pair: which detections are left and right in this frame, None for none."""
+#: Where a side was last: frame and place among its detections.
+_Last = tuple[int, int] | None
+
+
+class _Guess(NamedTuple):
+    """One way of giving sides so far. worth: of it all; last: where left and right were last; pair: which detections of this
+    frame are left and right, None for none; before: the guess one frame earlier."""
 
     worth: float
-    last: tuple[tuple[int, int] | None, tuple[int, int] | None]
+    last: tuple[_Last, _Last]
     pair: tuple[int | None, int | None] = (None, None)
     before: _Guess | None = None
 
@@ -250,29 +255,27 @@ def _choose_hands(
         sure = [hand for hand in frame.hands if hand.score >= settings.least_score]
         hands.append(sorted(sure, key=lambda hand: -hand.score)[:_MOST_HANDS])
     size = _median_size([hand.box for frame in hands for hand in frame])
-    order = {"egocentric": 1.0, "facing": -1.0, "unknown": 0.0}[settings.view]
     guesses = [_Guess(0.0, (None, None))]
     for number, found in enumerate(hands):
-        alone = [[_worth(hand, side, settings) for side in (0, 1)] for hand in found]
-        options: list[tuple[int | None, int | None]] = [(None, None)]
-        options += [(place, None) for place in range(len(found))] + [(None, place) for place in range(len(found))]
-        options += list(itertools.permutations(range(len(found)), 2))
-        best: dict[tuple[tuple[int, int] | None, tuple[int, int] | None], _Guess] = {}
-        for guess, pair in itertools.product(guesses, options):
-            worth, last = guess.worth, list(guess.last)
-            for side, place in enumerate(pair):
-                if place is not None:
-                    worth += alone[place][side] - _leap(time, number, found[place], guess.last[side], hands, size, settings)
-                    last[side] = (number, place)
-                elif (was := last[side]) is not None and time[number] - time[was[0]] > settings.memory:
-                    last[side] = None
-            if pair[0] is not None and pair[1] is not None:
-                worth += _VIEW_PRIOR * order * float(np.sign(_centre(found[pair[1]].box)[0] - _centre(found[pair[0]].box)[0]))
-                if _overlap(found[pair[0]].box, found[pair[1]].box) > 0.7:
-                    worth -= 1.0  # one hand found twice
-            key = (last[0], last[1])
+        options = [(pair, _worth(found, pair, settings)) for pair in _pairs(len(found))]
+        lasts = {last for guess in guesses for last in guess.last}
+        leaps = {
+            (last, place): _leap(time, number, hand, last, hands, size, settings)
+            for last in lasts
+            for place, hand in enumerate(found)
+        }
+        kept = {last: last if last is not None and time[number] - time[last[0]] <= settings.memory else None for last in lasts}
+        best: dict[tuple[_Last, _Last], _Guess] = {}
+        for guess, ((left, right), alone) in itertools.product(guesses, options):
+            was_left, was_right = guess.last
+            worth = guess.worth + alone
+            worth -= (0.0 if left is None else leaps[was_left, left]) + (0.0 if right is None else leaps[was_right, right])
+            key = (
+                kept[was_left] if left is None else (number, left),
+                kept[was_right] if right is None else (number, right),
+            )
             if key not in best or worth > best[key].worth:
-                best[key] = _Guess(worth, key, pair, guess)
+                best[key] = _Guess(worth, key, (left, right), guess)
         guesses = sorted(best.values(), key=lambda guess: -guess.worth)[:_BEAM]
     chosen: tuple[dict[int, HandBox], dict[int, HandBox]] = ({}, {})
     guess: _Guess | None = guesses[0]
@@ -285,23 +288,40 @@ def _choose_hands(
     return chosen
 
 
-def _worth(hand: HandBox, side: int, settings: LinkSettings) -> float:
-    """What it is worth to take a hand for a side, before it is known where that side was."""
-    return hand.score - (settings.tag_weight if hand.side != side else 0.0)
+def _pairs(count: int) -> list[tuple[int | None, int | None]]:
+    """Every way of taking different ones of `count` hands, or none, for left and right."""
+    options: list[int | None] = [None, *range(count)]
+    return [(left, right) for left in options for right in options if left is None or left != right]
+
+
+def _worth(found: Sequence[HandBox], pair: tuple[int | None, int | None], settings: LinkSettings) -> float:
+    """What it is worth to take these hands of a frame for left and right, before it is known where these were."""
+    chosen = [None if place is None else found[place] for place in pair]
+    worth = 0.0
+    for side, hand in enumerate(chosen):
+        if hand is not None:
+            worth += hand.score - (settings.tag_weight if hand.side != side else 0.0)
+    left, right = chosen
+    if left is not None and right is not None:
+        order = {"egocentric": 1.0, "facing": -1.0, "unknown": 0.0}[settings.view]
+        worth += _VIEW_PRIOR * order * float(np.sign(_centre(right.box)[0] - _centre(left.box)[0]))
+        if _overlap(left.box, right.box) > _SAME_HAND:
+            worth -= 1.0
+    return worth
 
 
 def _leap(
     time: np.ndarray,
     frame: int,
     hand: HandBox,
-    last: tuple[int, int] | None,
+    last: _Last,
     hands: Sequence[Sequence[HandBox]],
     size: float,
     settings: LinkSettings,
 ) -> float:
     """What it costs that a side is here after it was at `last`: hand sizes of motion, over the frames that it had for it."""
     if last is None or time[frame] - time[last[0]] > settings.memory:
-        return 1.0  # a hand that comes up out of nothing
+        return _NEW
     distance = float(np.hypot(*(_centre(hand.box) - _centre(hands[last[0]][last[1]].box)))) / size
     return settings.reach_weight * distance / float(np.sqrt(frame - last[0]))
 
