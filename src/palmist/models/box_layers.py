@@ -89,14 +89,16 @@ def roi_align(maps: Tensor, boxes: Tensor, bins: int, scale: float) -> Tensor:
 
     Sampling is separable, so each box takes two small matrices: rows (bins, H) and columns (bins, W).
     """
-    _, height, width = maps.shape
+    channels, height, width = maps.shape
+    if not len(boxes):
+        return maps.new_zeros(0, channels, bins, bins)
     cells = boxes * scale
     pooled = []
     for some in cells.split(_CHUNK):
         rows = _sampling(some[:, 1], some[:, 3], bins, height)  # (n, P, H)
         columns = _sampling(some[:, 0], some[:, 2], bins, width)  # (n, P, W)
         pooled.append(torch.einsum("nph,chw,nqw->ncpq", rows, maps, columns))
-    return torch.cat(pooled) if pooled else maps.new_zeros(0, len(maps), bins, bins)
+    return torch.cat(pooled)
 
 
 def _sampling(start: Tensor, end: Tensor, bins: int, length: int) -> Tensor:

@@ -41,11 +41,14 @@ _PORTABLE = 3  # place in CONTACTS
 
 @dataclass(frozen=True)
 class MotionSettings:
-    """long_side: of the picture that is worked on, pixels (larger frames are scaled down).
+    """What may be tuned.
+
+    long_side: of the picture that is worked on, pixels (larger frames are scaled down).
     step: how far, in palm lengths, a hand moves against the background before its motion is looked at; at least 2.5 pixels.
     slack: share of that way by which a motion may be wrong at a pixel.
     contrast: grey levels by which one motion must explain a pixel better to count fully.
-    sure: evidence from which a pixel is the palm's, and a third of it beside such pixels; one step gives at most 1. most: where evidence stops growing.
+    sure: evidence from which a pixel is the palm's; one step gives at most 1. Beside such pixels a third of it will do.
+    most: where evidence stops growing.
     margin: around the hand's flesh, in palm lengths, where nothing is believed. reach: how near fingers the thing must come.
     least_area: of the thing's visible part, in square palm lengths; half of that is enough to keep it.
     memory: seconds in which evidence falls to 1 / e without motion. longest_miss: seconds that a lost hand is waited for.
@@ -111,7 +114,8 @@ class MotionHandObjects:
         scale = min(1.0, self._settings.long_side / max(width, height))
         small = frame if scale == 1 else cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         picture = cv2.GaussianBlur(small, (0, 0), 0.8).astype(np.float32)  # (H, W, 3)
-        places = [hand.image[:, :2].astype(np.float64) * (picture.shape[1], picture.shape[0]) for hand in hands]
+        # Pixel numbers: the centre of the first pixel is (0, 0).
+        places = [hand.image[:, :2].astype(np.float64) * (picture.shape[1], picture.shape[0]) - 0.5 for hand in hands]
         self._move_camera(small, places)
         tracks = self._follow(time, hands, places, picture)
         found = self._things(tracks, places, picture.shape[:2])

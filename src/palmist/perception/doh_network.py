@@ -9,8 +9,8 @@ Known from public code: names, heads, pixel means, sizes, box codes, thresholds,
 lack of the weights themselves: that the numbers that come out are those of the authors' program.
 
 1. Inference only: no losses, no sampling of training boxes.
-2. Boxes are suppressed by plain torch; public CPU and GPU code differ for an overlap of exactly the threshold, which stays here.
-3. Small proposals are kept (RPN_MIN_SIZE of the public settings is not used by the public code of that time).
+2. An overlap of exactly the threshold is not suppressed (the public CPU and GPU code differ in this).
+3. Small proposals are kept; the public settings name a least size, and not every version of the public code uses it.
 4. The public code pads boxes for contact and offset by 0.3 of their size and then limits x1 by the picture's height and y1 by
    its width. The weights were trained so; `mixed_up_sides` does the same.
 

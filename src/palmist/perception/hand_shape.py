@@ -11,7 +11,7 @@ __all__ = ["forearm_mask", "hand_box", "hand_mask", "palm_length", "palm_motion"
 
 _TIPS = tuple(joint for finger in range(5) for joint in range(3 + 4 * finger, 5 + 4 * finger))
 #: In palm lengths (wrist to middle knuckle): half a finger's thickness, and half the forearm's at the wrist and behind it.
-_FINGER, _WRIST, _ELBOW, _FOREARM_LENGTH = 0.15, 0.4, 0.6, 4.0
+_FINGER, _WRIST, _ELBOW, _FOREARM_LENGTH = 0.12, 0.4, 0.6, 4.0
 
 
 def palm_length(points: np.ndarray) -> float:
