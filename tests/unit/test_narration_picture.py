@@ -26,7 +26,7 @@ def narrated(sides: tuple[int, ...] = (1,), camera: CameraMotion | None = None) 
             top = 60 if side else 260
             box = np.array([100 + 10 * n, top, 180 + 10 * n, top + 80])
             hands.append(HandBox(box, 0.9, side, 3 * side, 0 if side else None))
-        detections.append(HandObjects(tuple(hands), (ObjectBox(np.array([170 + 10 * n, 150, 240 + 10 * n, 200])),)))
+        detections.append(HandObjects(tuple(hands), (ObjectBox(np.array([170 + 10 * n, 190, 240 + 10 * n, 240])),)))
     return narrate_detections(TIME, SIZE, detections, camera, source="cups")
 
 
@@ -91,3 +91,15 @@ def test_long_sentences_are_broken_and_other_letters_shown_as_marks(frame: np.nd
     long = draw_narration(frame, dataclasses.replace(narrated(), text="Die Hand – oben " * 20 + "x" * 500))
     assert long.shape[0] > short.shape[0]
     assert long.shape[1] == short.shape[1] == 640
+
+
+def test_names_of_boxes_at_one_place_do_not_cover_each_other(frame: np.ndarray) -> None:
+    box, along = np.array([200.0, 200.0, 300.0, 300.0]), np.array([1, 0, 1, 0])
+    hands = tuple(HandBox(box + 90 * side * along, 0.9, side, 3, 0) for side in range(2))
+    found = [HandObjects(hands, (ObjectBox(box + 140 * along, name="object"),))] * 25
+    picture = draw_narration(frame, narrate_detections(TIME, SIZE, found))[:480]
+    for colour in (GOLD, *SIDES):
+        filled = (np.abs(picture.astype(int) - colour) < 12).all(-1)
+        assert filled.sum(1).max() > 40  # a whole row of the label's ground, which no other label hides
+        rows = np.flatnonzero(filled.sum(1) > 40)
+        assert len(rows) >= 10

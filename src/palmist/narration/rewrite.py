@@ -21,7 +21,7 @@ from typing import Any
 
 from palmist.narration.chat import ChatEndpoint, EndpointError, RefusalError
 from palmist.narration.claims import claims
-from palmist.narration.facts import Facts
+from palmist.narration.facts import Facts, HandFacts, ObjectFacts
 
 __all__ = ["OUTCOMES", "PROMPT_VERSION", "Rewrite", "Rewriter", "fault"]
 
@@ -264,7 +264,7 @@ def _messages(template: str, facts: Facts, original: str | None) -> list[dict[st
 
 def _brief(facts: Facts) -> dict[str, Any]:
     """The facts without numbers that no sentence needs: paths as words, contacts, names, relations."""
-    things = {
+    things: dict[str, HandFacts | ObjectFacts] = {
         **{f"{side} hand": hand for side, hand in facts.hands.items()},
         **{f"object {number}": thing for number, thing in enumerate(facts.objects)},
     }

@@ -8,6 +8,7 @@ Letters: H, W pixels, T frames.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,12 +19,16 @@ from palmist.view.overlay import GOLD, SIDES, Colour
 if TYPE_CHECKING:
     from palmist.narration.camera_motion import CameraMotion
     from palmist.narration.pipeline import Narration
-    from palmist.narration.tracks import HandTrack, ObjectTrack
+    from palmist.narration.tracks import HandRecord, HandTrack, ObjectRecord, ObjectTrack
 
 __all__ = ["draw_narration"]
 
 _SHIFT = 4  # OpenCV draws at sixteenths of a pixel
 _SMALLEST = 480  # pixels of the shorter side, so that letters can be read
+_CONTACTS = {
+    "self": "touching oneself", "other person": "touching somebody", "portable object": "holding",
+    "stationary object": "touching",
+}  # fmt: skip
 _DARK, _LIGHT = (24, 24, 24), (240, 240, 240)
 
 
@@ -53,13 +58,17 @@ def draw_narration(frame: np.ndarray, narration: Narration) -> np.ndarray:
     for track, colour, _ in drawn:
         way = _seen_from(_centres(narration, track), narration.camera, middle) * zoom
         _draw_way(picture, way, colour, stroke)
+    labels: list[tuple[np.ndarray, Colour, str]] = []
     for track, colour, name in drawn:
-        record = min(track.records, key=lambda record: abs(record.frame - middle))
+        records: Sequence[HandRecord | ObjectRecord] = track.records
+        record = min(records, key=lambda record: abs(record.frame - middle))
         if abs(record.frame - middle) > max(2, len(tracks.time) // 8):
             continue  # it was not there then
-        contact = getattr(record, "contact", "none")
-        label = name if contact == "none" else f"{name}, {contact}"
-        _draw_box(picture, record.box.reshape(2, 2) * zoom, colour, stroke, label, record.filled)
+        corners = record.box.reshape(2, 2) * zoom
+        _draw_box(picture, corners, colour, stroke, record.filled)
+        contact = _CONTACTS.get(getattr(record, "contact", ""))
+        labels.append((corners, colour, name if contact is None else f"{name}, {contact}"))
+    _draw_labels(picture, labels)
     return np.concatenate([picture, _strip(narration, picture.shape[1])])
 
 
@@ -110,8 +119,8 @@ def _draw_way(picture: np.ndarray, way: np.ndarray, colour: Colour, stroke: int)
         cv2.polylines(picture, [corners], True, _DARK, 1, cv2.LINE_AA, _SHIFT)
 
 
-def _draw_box(picture: np.ndarray, corners: np.ndarray, colour: Colour, stroke: int, label: str, dashed: bool) -> None:
-    """A box (2, 2) with its name above, or inside where the picture ends."""
+def _draw_box(picture: np.ndarray, corners: np.ndarray, colour: Colour, stroke: int, dashed: bool) -> None:
+    """A box, corners (2, 2)."""
     import cv2
 
     (left, top), (right, bottom) = np.clip(corners, 0, np.array(picture.shape[1::-1]) - 1)
@@ -122,12 +131,25 @@ def _draw_box(picture: np.ndarray, corners: np.ndarray, colour: Colour, stroke: 
         for number in range(0, steps - 1, 2):
             a, b = _fixed(marks[number : number + 2])
             cv2.line(picture, a, b, colour, stroke, cv2.LINE_AA, _SHIFT)
+
+
+def _draw_labels(picture: np.ndarray, labels: Sequence[tuple[np.ndarray, Colour, str]]) -> None:
+    """The name of each box (2, 2) above it, or as near below as there is room that no other name has."""
+    import cv2
+
     scale = max(0.5, picture.shape[0] / 1000)
-    (width, height), below = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-    x = int(min(max(left, 2), max(2, picture.shape[1] - width - 6)))
-    y = int(top) - 6 if top > height + below + 8 else int(top) + height + 8
-    cv2.rectangle(picture, (x - 2, y - height - 3), (x + width + 3, y + below), colour, -1)
-    _write(picture, label, (x, y), scale, _DARK)
+    taken: list[tuple[int, int, int, int]] = []
+    for corners, colour, label in labels:
+        (width, height), below = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+        step = height + below + 4
+        left, top = int(corners[0, 0]), int(corners[0, 1])
+        x = min(max(left, 2), max(2, picture.shape[1] - width - 6))
+        y = max(top - step, 0)
+        while any(x < right and a < x + width + 5 and y < bottom and b < y + step for a, b, right, bottom in taken):
+            y += step
+        taken.append((x, y, x + width + 5, y + step))
+        cv2.rectangle(picture, (x - 2, y), (x + width + 3, y + step - 1), colour, -1)
+        _write(picture, label, (x, y + height + 2), scale, _DARK)
 
 
 def _strip(narration: Narration, width: int) -> np.ndarray:
