@@ -20,6 +20,8 @@ from palmist.model_zoo import DEFAULT_MODEL, VIDEO_KINDS, kind_of
 if TYPE_CHECKING:
     from palmist.damage import DamageReport
     from palmist.readers import Reader
+    from palmist.video_sets import VideoSet
+    from palmist.video_text import TextSet
 
 app = typer.Typer(
     name="palmist",
@@ -231,11 +233,17 @@ def prepare(
     from palmist.readers import data_root, reader, reader_options
     from palmist.store import write_store
     from palmist.video_sets import VIDEO_SETS
+    from palmist.video_text import TEXT_SETS
 
     if dataset in VIDEO_SETS:
         from palmist.cli_video import run_prepare_videos
 
         run_prepare_videos(dataset, root, out, example, json_file)
+        return
+    if dataset in TEXT_SETS:
+        from palmist.cli_text_sets import run_prepare_texts
+
+        run_prepare_texts(dataset, root, out, example, json_file)
         return
     entry = reader(dataset)
     if out is None:
@@ -486,10 +494,13 @@ def datasets(json_file: JsonFile = None) -> None:
             }
         )  # fmt: skip
     from palmist.video_sets import VIDEO_SETS
+    from palmist.video_text import TEXT_SETS
 
-    for videos in VIDEO_SETS.values():
+    others: list[VideoSet | TextSet] = [*VIDEO_SETS.values(), *TEXT_SETS.values()]
+    for videos in others:
         where = f"\nfetch it from\n{videos.url}" if videos.url else ""
-        shown.add_row(f"[bold]{videos.name}[/]\n{videos.licence}", f"{videos.description}; for palmist train{where}")
+        use = "for palmist train" if videos.name in VIDEO_SETS else "videos with texts"
+        shown.add_row(f"[bold]{videos.name}[/]\n{videos.licence}", f"{videos.description}; {use}{where}")
         listing.append(
             {
                 "name": videos.name, "description": videos.description, "licence": videos.licence, "url": videos.url,

@@ -15,15 +15,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from palmist.checkpoint import load_checkpoint
 from palmist.errors import InputError
-from palmist.model_zoo import checkpoint_path, kind_of
+from palmist.model_zoo import VIDEO_TEXT_KINDS, checkpoint_path, kind_of
 from palmist.perception.clip_sampling import segment_view_indices
+from palmist.video_reader import VideoAction
+from palmist.video_sets import StoredVideos, VideoEntry
 from palmist.video_sets.augmentation import evaluation_crop
 from palmist.video_text_task import load_video_text_network
+from palmist.zero_shot import class_vectors, classify
 
-__all__ = ["VIDEO_TEXT_KINDS", "VideoTextReader", "load_video_text"]
+__all__ = ["VideoTextReader", "load_video_text"]
 
-VIDEO_TEXT_KINDS = ("egovideo",)
 _BATCH = 64
 
 
@@ -39,13 +42,15 @@ def load_video_text(name_or_path: str | Path) -> VideoTextReader:
 class VideoTextReader:
     """See `load_video_text`.
 
-    name; fingerprint: of the weights, so that vectors of different models are not mixed; dimension: E.
+    name; fingerprint: of the weights, so that vectors of different models are not mixed; dimension: E; labels: sentences of
+    the labels that it was trained with, if there were any.
     """
 
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.path = name, path
         self.network, self.clip, self.tokenizer = load_video_text_network(path)
         self.dimension = self.network.config.embedding
+        self.labels = tuple(str(label) for label in load_checkpoint(path).config.get("labels", ()))
         digest = hashlib.sha256((path / "model.safetensors").read_bytes())
         self.fingerprint = digest.hexdigest()[:16]
 
@@ -58,7 +63,7 @@ class VideoTextReader:
         return torch.cat([self.network.embed_text(part) for part in tokens.split(_BATCH)]).numpy()
 
     def embed_clip(self, frames: np.ndarray) -> np.ndarray:
-        """Unit vector (E,) float32 of the frames (T, H, W, 3) uint8 RGB of a clip, of which as many are seen as the model takes,
+        """Unit vector (E,) float32 of a clip, (T, H, W, 3) uint8 RGB, of which as many frames are seen as the model takes,
         spread over the whole. InputError for no frames, or frames that are none."""
         return self.embed_clips([frames])[0]
 
@@ -70,6 +75,20 @@ class VideoTextReader:
             video = torch.from_numpy(np.stack([self._seen(frames) for frames in clips[start : start + _BATCH // 4]]))
             rows.append(self.network.embed_video(video).numpy())
         return np.concatenate(rows)
+
+    def read(self, source: str | Path, classes: Sequence[str] | None = None) -> VideoAction:
+        """Which of some sentences a whole video file fits best; `classes` None: the labels that it was trained with.
+
+        InputError where there is none, or the file cannot be decoded.
+        """
+        names = self.labels if classes is None else tuple(classes)
+        if len(names) < 2:
+            raise InputError(f'{self.name} compares a video with sentences, and there are {len(names)}; give --labels "a,b,c"')
+        path = Path(source)
+        video = StoredVideos([VideoEntry(path, None, None, path.stem)], ()).open(0)
+        clip = self.embed_clip(video.read(self.clip.indices(video)))
+        temperature = float((-self.network.log_scale).exp())
+        return VideoAction(path.stem, names, classify(clip, class_vectors(self, names), temperature))
 
     def _seen(self, frames: np.ndarray) -> np.ndarray:
         """(T, S, S, 3) uint8."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from palmist.skeleton import mirror_words
 from palmist.tasks import preset_settings
 from palmist.text.byte_pairs import BytePairs, learn_merges, load_merges
 from palmist.video_sets.dataset import ClipConfig, VideoDataset
-from palmist.video_tasks import VideoDataConfig, VideoSetConfig, video_dataset
-from palmist.video_text.captions import CAPTIONS, captions_of
+from palmist.video_tasks import VideoDataConfig, video_dataset
+from palmist.video_text.captions import CAPTIONS, captions_of, labelled
 from palmist.video_text.dataset import CaptionedDataset
+
+_LEARN_FROM = 100_000  # captions that byte pairs are learnt from, at most about
 
 __all__ = ["VideoTextDataConfig", "VideoTextTask", "load_video_text_network"]
 
@@ -29,9 +32,10 @@ __all__ = ["VideoTextDataConfig", "VideoTextTask", "load_video_text_network"]
 class VideoTextDataConfig(VideoDataConfig):
     """`data` of the task egovideo: that of all video tasks, and the captions.
 
-    captions: "narrations" (the label and how each hand moves), "labels" (the label alone), or a file of `palmist narrate`
-    (.jsonl), whose narrations are found by the videos' names. merges: a local file of CLIP's byte pairs; None: `learnt` pairs
-    are learnt from the captions. weights: a local file of CLIP's weights to begin from. mix has to be None.
+    captions: "narrations" (the label and how each hand moves), "labels" (the label alone), "texts" (the sentences of a set of
+    clips with texts), or a file of `palmist narrate` (.jsonl), whose narrations are found by the videos' names. merges: a local
+    file of CLIP's byte pairs; None: `learnt` pairs are learnt from the captions. weights: a local file of CLIP's weights to
+    begin from. mix has to be None.
     """
 
     captions: str = "narrations"
@@ -89,7 +93,7 @@ class VideoTextTask:
         network = EgoVideo(replace(self._settings(config), vocabulary=self._tokenizer.size))
         weights = self._read(config).weights
         if weights is not None:
-            load_clip(network, weights)
+            begin_from_clip(network, weights)
         return network
 
     def collect(self, model: nn.Module, config: TrainConfig) -> Checkpoint:
@@ -100,6 +104,9 @@ class VideoTextTask:
             "model": "egovideo", "egovideo": asdict(model.config), "clip": asdict(data.clip), "captions": data.captions,
             "tokenizer": self._tokenizer.to_json(),
         }  # fmt: skip
+        ((name, entry),) = data.sets.items()
+        if self._train is not None and self._train.clips.videos.labels:  # the classes that are tried where nobody names any
+            facts["labels"] = [labelled(label, name, entry) for label in self._train.clips.videos.labels]
         card = f"Captions: {data.captions if data.captions in CAPTIONS else 'narrations of a file'}."
         if self._train is not None:
             facts["videos_skipped"] = len(self._train.clips.faults)
@@ -107,11 +114,34 @@ class VideoTextTask:
         return Checkpoint(dict(model.state_dict()), facts, {}, card)
 
 
-def _tokenizer(data: VideoTextDataConfig, captions: list[tuple[str, ...]]) -> BytePairs:
+def begin_from_clip(network: EgoVideo, path: str | Path) -> None:
+    """Put CLIP's weights of a local file into both towers; times, adapters, fusion and boxes stay as they are.
+
+    InputError for weights that do not fit: another size, a stem, or another vocabulary.
+    """
+    config = network.config
+    side = config.size // config.patch
+    state = load_clip(path, (side, side), config.text_length)
+    own = network.state_dict()
+    for name, tensor in own.items():
+        new = name in ("vision.time", "log_scale") or name.startswith(("vision.adapters.", "fusion.", "boxes."))
+        if name not in state and not new:
+            raise InputError(f"{path} has no {name}; expected CLIP's weights for this model, with stem none")
+        if name in state and state[name].shape != tensor.shape:
+            found, expected = tuple(state[name].shape), tuple(tensor.shape)
+            raise InputError(
+                f"{path} holds {name} of shape {found}; expected {expected}; take the preset of that CLIP (base: ViT-B/16, "
+                "large: ViT-L/14@336) and give its merges file as data.merges"
+            )
+    network.load_state_dict({name: state[name] for name in own if name in state and name != "log_scale"}, strict=False)
+
+
+def _tokenizer(data: VideoTextDataConfig, captions: Sequence[Sequence[str]]) -> BytePairs:
     """From the user's file, or learnt from the captions and their mirrored forms."""
     if data.merges is not None:
         return BytePairs(load_merges(data.merges))
-    texts = [text for several in captions for text in several]
+    every = max(1, len(captions) // _LEARN_FROM)
+    texts = [text for number in range(0, len(captions), every) for text in captions[number]]
     return BytePairs(learn_merges([*texts, *(mirror_words(text) for text in texts)], data.learnt))
 
 

@@ -1,11 +1,11 @@
 """EgoVideo and its twins on drawn words: `palmist benchmark quality --only video_text`.
 
-Four models with three seeds each (`palmist.benchmark.plan.video_text_jobs`): captions that narrate the hands' motion beside the
-label, or the label alone, both with and without motion adapters. All are tested on drawings of the signer of cross-signer A, who
-is in no training:
+Four models with three seeds each (`palmist.benchmark.plan.video_text_jobs`): captions that narrate the hands' motion beside
+the label, or the label alone, both with and without motion adapters. All are tested on drawings of the signer of cross-signer
+A, who is in no training:
 
 - retrieval by narrations: every clip's caption tells its label and how its hands moved; texts find clips and clips texts. The
-  relevancy of a pair is that of EPIC-KITCHENS-100: half for the same label, half for the overlap of what is claimed of the hands.
+  relevancy of a pair is that of EPIC-KITCHENS-100: half for the same label, half for the overlap of what is claimed of hands.
 - retrieval by labels: the 16 labels as sentences.
 - zero-shot classification by classes in words: the labels, and the ways in which the right hand moves farthest.
 
@@ -151,13 +151,18 @@ class _Known:
         ways = [main_direction(narration.facts) for narration in narrations]
         self.direction = np.array([-1 if way is None else DIRECTIONS.index(way) for way in ways])
         self.sessions = np.array([str(recordings[name].session) for name in videos.names])
-        said = [f"{self.labels[label]} {narration.text}".strip() for label, narration in zip(self.label, narrations, strict=True)]
+        said = [
+            f"{self.labels[label]} {narration.text}".strip() for label, narration in zip(self.label, narrations, strict=True)
+        ]
         self.captions = sorted(set(said))
         numbers = {claim: place for place, claim in enumerate(sorted({claim for text in said for claim in claims(text)}))}
         nouns = {text: {numbers[claim] for claim in claims(text)} for text in self.captions}
         verbs = {text: int(label) for text, label in zip(said, self.label, strict=True)}
         self.relevancy = relevancy(
-            self.label, [nouns[text] for text in said], [verbs[text] for text in self.captions], [nouns[t] for t in self.captions]
+            self.label,
+            [nouns[text] for text in said],
+            [verbs[text] for text in self.captions],
+            [nouns[t] for t in self.captions],
         )
         self.same_label = (self.label[:, None] == np.arange(len(self.labels))).astype(float)
 

@@ -50,8 +50,11 @@ def read_table(path: Path, needed: Iterable[Sequence[str]]) -> list[dict[str, st
         raise InputError(f"{path} does not exist; expected the annotation file of that name")
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
-        header = reader.fieldnames or []
-        rows = list(reader)
+        try:
+            header = reader.fieldnames or []
+            rows = list(reader)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"{path} is not a text table ({error}); expected UTF-8 and a header; download it again") from error
     rename: dict[str, str] = {}
     for names in needed:
         found = next((name for name in names if name in header), None)

@@ -6,11 +6,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from rich.console import Console
+from rich.progress import track
+
+import palmist.narration
 from palmist.config import build_config
 from palmist.errors import InputError
 from palmist.narration.drawn import drawn_detections
@@ -20,10 +25,11 @@ from palmist.recording import Recording
 from palmist.render import RenderSettings
 from palmist.video_sets import RenderedConfig, Videos
 from palmist.video_tasks import VideoSetConfig
+from palmist.video_text.text_videos import TextVideos
 
-__all__ = ["CAPTIONS", "captions_of", "label_caption", "narrated_drawing"]
+__all__ = ["CAPTIONS", "captions_of", "label_caption", "labelled", "narrated_drawing"]
 
-CAPTIONS = ("narrations", "labels")
+CAPTIONS = ("narrations", "labels", "texts")
 #: open set -> how a label becomes a sentence; labels of other sets are sentences already.
 _LABEL_SENTENCES = {
     "asl_words": "The person signs {}.",
@@ -41,6 +47,12 @@ def label_caption(label: str, data: str = "") -> str:
     return _LABEL_SENTENCES.get(data, "{}").format(label.replace("_", " "))
 
 
+def labelled(label: str, name: str, entry: VideoSetConfig) -> str:
+    """`label_caption` for a set under its name, with its settings."""
+    drawn = (entry.kind or name) == "rendered"
+    return label_caption(label, build_config(RenderedConfig, entry.options, f"{name}.options").recordings if drawn else "")
+
+
 def narrated_drawing(recording: Recording, settings: RenderSettings, seed: int = 0) -> Narration:
     """The narration of a drawn recording, from the boxes around its projected joints (`palmist.narration.drawn`)."""
     time, detections = drawn_detections(recording, settings, seed)
@@ -48,22 +60,28 @@ def narrated_drawing(recording: Recording, settings: RenderSettings, seed: int =
     return narrate_detections(time, size, detections, source=recording.name, detector={"name": "projected joints"})
 
 
-def captions_of(kind: str, name: str, entry: VideoSetConfig, videos: Videos) -> list[tuple[str, ...]]:
+def captions_of(kind: str, name: str, entry: VideoSetConfig, videos: Videos) -> Sequence[Sequence[str]]:
     """Captions of every video of a set.
 
     Args:
-        kind: one of `CAPTIONS`, or the path of a .jsonl file of `palmist narrate`.
+        kind: one of `CAPTIONS` ("texts" for sets of clips with sentences, and only for those), or the path of a .jsonl file of
+            `palmist narrate`.
         name, entry: of the set, as `palmist.video_tasks.read_videos` takes them. videos: what it gave.
 
     Raises InputError for an unknown kind, narrations of a set that is not drawn, or a file without a video's narration.
     """
     drawn = (entry.kind or name) == "rendered"
     config = build_config(RenderedConfig, entry.options, f"{name}.options") if drawn else None
-    data = config.recordings if config is not None else ""
+    if isinstance(videos, TextVideos):
+        if kind != "texts":
+            raise InputError(f"captions of set '{name}' are '{kind}'; expected texts, the sentences that its list gives")
+        return videos.captions()
     if kind not in CAPTIONS:
         return _of_file(Path(kind), videos.names)
     labels = [videos.labels[number] if number >= 0 else "" for number in videos.label.tolist()]
-    sentences = [label_caption(label, data) for label in labels]
+    sentences = [labelled(label, name, entry) for label in labels]
+    if kind == "texts":
+        raise InputError(f"set '{name}' has labels and no texts; expected captions narrations, labels or a .jsonl file")
     if kind == "labels":
         return [(sentence,) for sentence in sentences]
     if config is None:
@@ -72,9 +90,32 @@ def captions_of(kind: str, name: str, entry: VideoSetConfig, videos: Videos) -> 
             "run palmist narrate and give its narrations.jsonl"
         )
     settings = build_config(RenderSettings, {"tracks": 0, **config.settings}, "settings")
-    recordings = _by_name(config.recordings)
-    told = [narrated_drawing(recordings[own], settings, config.seed).text for own in videos.names]
+    told = _narrations(config, settings, videos.names)
     return [(f"{sentence} {text}".strip(),) for sentence, text in zip(sentences, told, strict=True)]
+
+
+def _narrations(config: RenderedConfig, settings: RenderSettings, names: Sequence[str]) -> list[str]:
+    """Narrations of drawn recordings; those of a set with a folder are kept there, named by all that they depend on."""
+    recordings = _by_name(config.recordings)
+    kept = None
+    if config.folder is not None:
+        key = hashlib.sha256(json.dumps([config.recordings, settings.to_json(), config.seed, list(names)]).encode())
+        for source in sorted(Path(palmist.narration.__file__).parent.glob("*.py")):
+            key.update(source.read_bytes())
+        kept = Path(config.folder) / f"narrated-{key.hexdigest()[:24]}.json"
+        if kept.is_file():
+            return [str(text) for text in json.loads(kept.read_text(encoding="utf-8"))]
+    title = f"narrating {len(names)} recordings of {config.recordings}"
+    told = [
+        narrated_drawing(recordings[name], settings, config.seed).text
+        for name in track(names, title, console=Console(stderr=True), transient=True)
+    ]
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = kept.with_suffix(".part")
+        unfinished.write_text(json.dumps(told), encoding="utf-8")
+        unfinished.replace(kept)
+    return told
 
 
 @lru_cache(maxsize=4)
@@ -98,5 +139,7 @@ def _of_file(path: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
                 raise InputError(f"{path}, line {number} is no narration; expected what palmist narrate wrote") from error
     missing = [name for name in names if name not in found]
     if missing:
-        raise InputError(f"{path} narrates {len(found)} videos, not {missing[0]} and {len(missing) - 1} others; narrate them too")
+        raise InputError(
+            f"{path} narrates {len(found)} videos, not {missing[0]} and {len(missing) - 1} others; narrate them too"
+        )
     return [tuple(found[name]) for name in names]

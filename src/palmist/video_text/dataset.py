@@ -36,7 +36,7 @@ class CaptionedDataset:
     Args:
         clips: the videos; captions: of each of them, one or more; tokenizer, length: how they become tokens.
 
-    Raises InputError for a video without a caption.
+    Raises InputError for another number of captions than of videos.
     """
 
     def __init__(
@@ -44,13 +44,8 @@ class CaptionedDataset:
     ) -> None:
         if len(captions) != len(clips):
             raise InputError(f"there are {len(captions)} captions for {len(clips)} videos; expected some for each")
-        empty = [clips.videos.names[number] for number, texts in enumerate(captions) if not texts]
-        if empty:
-            raise InputError(f"{len(empty)} videos have no caption, the first is {empty[0]}; leave them out or narrate them")
         self.clips, self.captions, self.tokenizer, self.length, self.train = clips, captions, tokenizer, length, train
         self.repeats = clips.repeats
-        texts = sorted({text for several in captions for text in several})
-        self._classes = {text: number for number, text in enumerate(texts)}
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -59,18 +54,17 @@ class CaptionedDataset:
         """Clips and captions of the videos `indices` (B,).
 
         Returns:
-            video (B, T, S, S, 3) uint8, tokens (B, L) int64, label (B,), caption_class (B,): equal for equal captions before
-            any flip.
+            video (B, T, S, S, 3) uint8, tokens (B, L) int64, label (B,). InputError for a video without a caption.
         """
         found = self.clips.batch(indices, generator)
         lots = torch.rand(len(indices), generator=generator).tolist()
-        texts, classes = [], []
+        texts = []
         for item, mirrored, lot in zip(found["item"].tolist(), found["mirrored"].tolist(), lots, strict=True):
             several = self.captions[item]
+            if not several:
+                name = self.clips.videos.names[item]
+                raise InputError(f"video {name} has no caption; leave it out of the list, or run palmist narrate on it")
             text = several[int(lot * len(several)) if self.train else 0]
-            classes.append(self._classes[text])
             texts.append(mirror_words(text) if mirrored else text)
         tokens = torch.from_numpy(self.tokenizer.batch(texts, self.length))
-        return {
-            "video": found["video"], "tokens": tokens, "label": found["label"], "caption_class": torch.tensor(classes),
-        }  # fmt: skip
+        return {"video": found["video"], "tokens": tokens, "label": found["label"]}
