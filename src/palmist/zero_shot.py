@@ -73,9 +73,7 @@ def class_vectors(
         mean = np.mean([vectors[text] / np.linalg.norm(vectors[text]) for text in own], axis=0)
         norm = np.linalg.norm(mean)
         if not norm > 1e-8:
-            raise InputError(
-                f"the texts of class {name!r} point in opposite directions, their mean is nothing; give fewer texts"
-            )
+            raise InputError(f"the texts of class {name!r} have the mean zero, expected texts that agree; give fewer texts")
         row[:] = mean / norm
     return found.astype(np.float32)
 

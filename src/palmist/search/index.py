@@ -38,6 +38,7 @@ __all__ = ["ClipIndex", "Hit", "IndexWriter", "IndexedClip"]
 FORMAT = "palmist-clip-index"
 VERSION = 1
 SEGMENT = 1024  # clips of a segment that is left alone
+_UNFINISHED = "index.json.part"  # all that a run leaves that is killed at its very start
 _MANY = 16  # small segments that are put together
 _SECONDS = 20.0  # of embedding, at most, that a killed run loses
 
@@ -165,38 +166,15 @@ class IndexWriter:
     def __init__(self, path: str | Path, embedder: VideoTextEmbedder, cutting: Mapping[str, Any]) -> None:
         self.path = Path(path)
         _faiss()
-        head = _read_head(self.path)
-        if head is None:
-            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-                raise InputError(f"{self.path} exists and is no index of clips; expected a new or empty folder")
-            self.path.mkdir(parents=True, exist_ok=True)
-        else:
-            _refuse_other_model(self.path, head, embedder)
-            if head["cutting"] != dict(cutting):
-                raise InputError(
-                    f"{self.path} was made with {_words(head['cutting'])}, not {_words(cutting)}; pass the same to go on, "
-                    "or choose another folder"
-                )
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path} is a file; expected a new or empty folder for the index")
+        self.path.mkdir(parents=True, exist_ok=True)
         self._lock = lock_folder(self.path)
-        self._waiting: list[tuple[IndexedClip, np.ndarray]] = []
-        (self.path / "segments").mkdir(exist_ok=True)
-        self.head = head or {
-            "format": FORMAT, "version": VERSION, "model": embedder.name, "fingerprint": embedder.fingerprint,
-            "dimension": embedder.dimension, "cutting": dict(cutting),
-        }  # fmt: skip
-        if head is None:
-            _write_whole(self.path / "index.json", json.dumps(self.head, ensure_ascii=False, indent=1).encode() + b"\n")
         try:
-            segments = self._tidy(_read_segments(self.path, embedder.dimension))
-        except InputError:
+            self._begin(embedder, dict(cutting))
+        except BaseException:
             self._unlock()
             raise
-        self.videos: dict[str, set[int]] = {}
-        self._of: dict[str, int] = {}
-        for clip in (clip for segment in segments for clip in segment.clips):
-            self._note(clip)
-        self._next = max((segment.number for segment in segments), default=0) + 1
-        self._written = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -236,6 +214,34 @@ class IndexWriter:
             clips, vectors = zip(*self._waiting, strict=True)
             _write_segment(self.path, _Segment(self._next, clips, np.stack(vectors)), ())
             self._waiting, self._next = [], self._next + 1
+        self._written = time.monotonic()
+
+    def _begin(self, embedder: VideoTextEmbedder, cutting: dict[str, Any]) -> None:
+        """Read what is there, or make the head of a new index."""
+        head = _read_head(self.path)
+        if head is None:
+            if {file.name for file in self.path.iterdir()} - {_UNFINISHED}:
+                raise InputError(f"{self.path} exists and is no index of clips; expected a new or empty folder")
+            head = {
+                "format": FORMAT, "version": VERSION, "model": embedder.name, "fingerprint": embedder.fingerprint,
+                "dimension": embedder.dimension, "cutting": cutting,
+            }  # fmt: skip
+            _write_whole(self.path / "index.json", json.dumps(head, ensure_ascii=False, indent=1).encode() + b"\n")
+        _refuse_other_model(self.path, head, embedder)
+        if head["cutting"] != cutting:
+            raise InputError(
+                f"{self.path} was made with {_words(head['cutting'])}, not {_words(cutting)}; pass the same to go on, "
+                "or choose another folder"
+            )
+        self.head = head
+        (self.path / "segments").mkdir(exist_ok=True)
+        segments = self._tidy(_read_segments(self.path, embedder.dimension))
+        self.videos: dict[str, set[int]] = {}
+        self._of: dict[str, int] = {}
+        for clip in (clip for segment in segments for clip in segment.clips):
+            self._note(clip)
+        self._waiting: list[tuple[IndexedClip, np.ndarray]] = []
+        self._next = max((segment.number for segment in segments), default=0) + 1
         self._written = time.monotonic()
 
     def _note(self, clip: IndexedClip) -> None:
