@@ -168,6 +168,8 @@ def class_list(value: Any, where: str) -> tuple[int, ...]:
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             found = None
     numbers = [found] if isinstance(found, (int, float)) else found
-    if not isinstance(numbers, (list, tuple)) or not all(isinstance(n, (int, float)) and n == int(n) for n in numbers):
+    if not isinstance(numbers, (list, tuple)) or not all(
+        isinstance(n, (int, float)) and float(n).is_integer() for n in numbers
+    ):
         raise InputError(f"{where}: found {str(value)[:40]!r}; expected class numbers such as [3, 17]")
     return tuple(int(number) for number in numbers)
