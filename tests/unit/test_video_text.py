@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -169,3 +171,8 @@ def test_tables_that_are_refused(tmp_path: Path) -> None:
     table(tmp_path / "t.csv", rows)
     with pytest.raises(InputError, match="has changed since it was read"):
         found.row(2)
+
+
+def test_reading_needs_no_torch() -> None:
+    code = "import sys, palmist.video_text.protocols, palmist.metrics; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
