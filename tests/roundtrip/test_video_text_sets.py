@@ -95,6 +95,17 @@ def test_classes_of_a_sentence_are_those_of_its_first_row(roots: dict[str, Path]
     assert part.relevancy()[3, 0] == 0.75
 
 
+def test_a_sentence_is_what_its_row_says(tmp_path: Path) -> None:
+    root = text_set("epic_kitchens").example(tmp_path / "set")
+    folder = root / "epic-kitchens-100-annotations" / "retrieval_annotations"
+    file = folder / "EPIC_100_retrieval_test_sentence.csv"
+    file.write_text(file.read_text().replace("take a cup", "Take  a cup "))
+    assert text_set("epic_kitchens").read(root).retrieval["test"].sentences[0] == "take a cup"
+    file.write_text(file.read_text().splitlines()[0] + "\n")
+    with pytest.raises(InputError, match=r"there is no sentence; expected the sentences of EPIC_100_retrieval_test.csv"):
+        text_set("epic_kitchens").read(root)
+
+
 def test_egtea(roots: dict[str, Path]) -> None:
     found = contents("egtea", roots)
     assert found.actions == ("Cut apple", "Put_down cup", "Take bread, plate")
@@ -183,6 +194,19 @@ def test_mq_counts_primary_labels(roots: dict[str, Path]) -> None:
     found = contents("ego4d_mq", roots)
     assert [moment.label for moment in found.items[0].moments] == ["cut_apple", "wash_hands"]
     assert temporal_detection(found.truth()[:1], found.truth()).mean_average_precision[:2] == (0.5, 2)
+
+
+def test_the_test_part_of_mq_has_no_annotations(tmp_path: Path) -> None:
+    root = text_set("ego4d_mq").example(tmp_path / "set")
+    file = root / "annotations" / "moments_val.json"
+    content = json.loads(file.read_text())
+    del content["videos"][0]["clips"][0]["annotations"]
+    (root / "annotations" / "moments_test_unannotated.json").write_text(json.dumps(content))
+    (asked,) = text_set("ego4d_mq").read(root).of_split("test")
+    assert (asked.moments, asked.clip.end) == ((), 480.0)
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"moments_val.json, made-up-clip: found .* expected 'annotations'"):
+        text_set("ego4d_mq").read(root)
 
 
 def test_state_changes(roots: dict[str, Path]) -> None:

@@ -192,7 +192,7 @@ def read_mq(root: str | Path) -> LocalisedClips:
             uid = clip["clip_uid"]
             labels = [
                 label
-                for annotation in _list(clip, "annotations", file, uid)
+                for annotation in (_list(clip, "annotations", file, uid) if split != "test" or "annotations" in clip else ())
                 for label in (_list(annotation, "labels", file, uid) if isinstance(annotation, Mapping) else ())
                 if isinstance(label, Mapping) and label.get("primary", True)
             ]
