@@ -32,6 +32,7 @@ from typing import Any, BinaryIO, overload
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.folder_lock import lock_folder
 from palmist.recording import Body, Recording
 from palmist.recording_file import fields_from_metadata, metadata, read_fields, read_recording, write_recording
 
@@ -316,7 +317,7 @@ class Store:
         """Open the files, first cutting off whatever an interrupted append left behind the last whole recording."""
         if self._files:
             return self._files
-        self._lock = _lock(self.path)
+        self._lock = lock_folder(self.path)
         if _size(self.path / "index.jsonl") != self._index_bytes:
             self.close()
             raise InputError(f"{self.path} has changed since it was opened; open it again before appending")
@@ -371,21 +372,6 @@ def _rows_used(entries: list[dict[str, Any]]) -> dict[str, int]:
         for name, (start, count, _) in entry["arrays"].items():
             used[name] = max(used[name], start + count)
     return used
-
-
-def _lock(path: Path) -> int | None:
-    """One writer at a time: a lock on the folder, which ends with the process, so a crash leaves none behind."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return None
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(folder)
-        raise InputError(f"{path} is being written by another process; wait until it ends") from error
-    return folder
 
 
 def _check_version(path: Path) -> list[str]:

@@ -438,6 +438,13 @@ def estimator() -> list[BenchmarkRecord]:
     return measure()
 
 
+def narration() -> list[BenchmarkRecord]:
+    """Sentences about drawn clips with known motion."""
+    from palmist.benchmark.narration_quality import narration as measure
+
+    return measure()
+
+
 SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "round_trip": round_trip,
     "refinement": refinement,
@@ -453,6 +460,7 @@ SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "estimator": estimator,
     "directions": directions,
     "rendered_words": rendered_words,
+    "narration": narration,
     "one_set": one_set,
     "no_context": no_context,
     "no_noise": no_noise,
