@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import tiny_recording
 
+from conftest import tiny_recording
 from palmist.errors import InputError
 from palmist.reading import Reading
 from palmist.recording import Recording
@@ -61,7 +61,7 @@ def test_a_picture_is_saved_as_it_is_shown(tmp_path: Path) -> None:
     file = picture.save(tmp_path / "new" / "hands.png")
     assert file.read_bytes() == picture._repr_png_()
     assert np.array_equal(cv2.imread(str(file))[..., ::-1], picture.pixels)
-    with pytest.raises(InputError, match="does not end in .png"):
+    with pytest.raises(InputError, match="does not end in"):
         picture.save(tmp_path / "hands.jpg")
 
 

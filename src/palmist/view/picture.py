@@ -81,8 +81,8 @@ def draw_reading(reading: Reading, moments: int = 4, size: int = 240) -> Picture
     panels = []
     for frame in _moments(len(recording), moments):
         panel = _panel(size)
-        draw_hands(panel, place(recording.joints[frame]), known[frame], (RAW, RAW), 1)
         draw_hands(panel, place(reading.refined[frame]), reading.refined_known[frame], SIDES)
+        draw_hands(panel, place(recording.joints[frame]), known[frame], (RAW, RAW), 1)  # thin, on top: else they hide it
         draw_text(panel, f"{recording.time[frame]:.2f} s", (8, size - 10), 0.5)
         panels.append(panel)
     if drawn:
