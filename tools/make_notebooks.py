@@ -46,9 +46,9 @@ def run_cell(code: str, names: dict[str, Any]) -> list[dict[str, Any]]:
     last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
     printed, value = io.StringIO(), None
     with contextlib.redirect_stdout(printed):
-        exec(compile(tree, "cell", "exec"), names)
+        exec(compile(tree, "cell", "exec", dont_inherit=True), names)
         if last is not None:
-            value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)  # type: ignore[attr-defined]
+            value = eval(compile(ast.Expression(last.value), "cell", "eval", dont_inherit=True), names)  # type: ignore[attr-defined]
     outputs: list[dict[str, Any]] = []
     if printed.getvalue():
         outputs.append({"output_type": "stream", "name": "stdout", "text": printed.getvalue().splitlines(keepends=True)})

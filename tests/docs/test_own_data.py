@@ -1,4 +1,4 @@
-"""docs/own-data.md, "In ten minutes": all its blocks, one after the other, on takes of a made-up glove and a cut of a real video."""
+"""docs/own-data.md, "In ten minutes": all its blocks in turn, on takes of a made-up glove and a cut of a real video."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_section_runs_from_beginning_to_end(tmp_path: Path, monkeypatch: pyt
     said: dict[str, str] = {}
     for kind, text in BLOCKS:
         if kind == "python":
-            exec(compile(text, "own-data.md", "exec"), names)
+            exec(compile(text, "own-data.md", "exec", dont_inherit=True), names)
         elif kind == "yaml":
             Path(text.splitlines()[0].removeprefix("# ")).write_text(text, encoding="utf-8")
         else:
