@@ -62,6 +62,12 @@ def test_read_a_file_to_page_json_and_recording(recording: Path, tmp_path: Path)
     assert json.loads(to.read_text())["readings"][0]["label"] == "coffee"
 
 
+def test_read_without_futures_writes_a_page_too(recording: Path, tmp_path: Path) -> None:
+    result = call("read", recording, "--futures", "0", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "palmist.html").stat().st_size > 100_000
+
+
 def test_prepare_the_example_of_h2o_and_check_a_store(tmp_path: Path) -> None:
     store = tmp_path / "store"
     prepared = call("prepare", "leap_recordings", "--root", "data/leap_recordings", "--out", store)

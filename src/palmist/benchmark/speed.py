@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -403,6 +405,29 @@ def _narrate(repeats: int) -> list[BenchmarkRecord]:
     return narrate(repeats)
 
 
+def _start(repeats: int) -> list[BenchmarkRecord]:
+    """A Python that imports palmist, and `palmist --help`: CPU time of whole processes, and that of a bare Python beside it."""
+    programs = {
+        "python": "pass",
+        "import_palmist": "import palmist",
+        "help": "from palmist.cli import main; main(['--help'])",
+    }
+
+    def call(program: str) -> None:
+        subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+
+    seconds = _measure([functools.partial(call, program) for program in programs.values()], repeats, _seconds_of_children).T
+    return [_seconds(f"speed/start/{name}/cpu_seconds", column) for name, column in zip(programs, seconds, strict=True)]
+
+
+def _seconds_of_children() -> float:
+    """CPU seconds of all processes that this one started and that have ended."""
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "paper": lambda repeats: _futures("paper", repeats),
     "small": lambda repeats: _futures("small", repeats),
@@ -416,6 +441,7 @@ CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "bharnet": _bharnet,
     "emim": _emim,
     "narrate": _narrate,
+    "start": _start,
 }
 
 

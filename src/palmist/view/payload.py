@@ -45,7 +45,7 @@ def pack_reading(reading: Mapping[str, Any] | Any) -> dict[str, Any]:
             packed[key] = _pack_track(source[key], f"{name}: {key}", absent)
     if source.get("body") is not None:
         packed["body"] = _pack_body(source["body"], source["observed"], f"{name}: body")
-    if source.get("futures") is not None:
+    if source.get("futures") is not None and len(source["futures"].get("joints", "?")):  # none when no sample was asked for
         last = _last_valid(source.get("refined") or source["observed"])
         packed["futures"] = _pack_futures(source["futures"], f"{name}: futures", absent, last)
     if source.get("actions") is not None:
