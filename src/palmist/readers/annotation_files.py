@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.input_files import read_json, read_text
 
 __all__ = ["find_below", "joint_block", "read_json", "read_table", "whole_number"]
 
@@ -28,17 +29,6 @@ def find_below(root: Path, places: Sequence[str], what: str) -> Path:
     raise InputError(f"{root} has no {what}; expected {' or '.join(places)} in it; unpack the archive that holds it there")
 
 
-def read_json(path: Path, expected: str) -> Any:
-    """The contents of a JSON file; InputError when it is missing, or is not JSON (a half-finished download)."""
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; expected {expected}")
-    try:
-        with path.open("rb") as file:
-            return json.load(file)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not whole JSON ({error}); expected {expected}; download it again") from error
-
-
 def read_table(path: Path, needed: Iterable[Sequence[str]]) -> list[dict[str, str]]:
     """The rows of a CSV file with a header.
 
@@ -48,10 +38,13 @@ def read_table(path: Path, needed: Iterable[Sequence[str]]) -> list[dict[str, st
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; expected the annotation file of that name")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+    text = read_text(path, "a table with commas", "utf-8-sig")
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""))
         header = reader.fieldnames or []
         rows = list(reader)
+    except csv.Error as error:
+        raise InputError(f"{path} is no table with commas ({error}); download it again") from error
     rename: dict[str, str] = {}
     for names in needed:
         found = next((name for name in names if name in header), None)
