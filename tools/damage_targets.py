@@ -279,7 +279,12 @@ def _read_and_go_on(folder: Path, out: Path) -> OpenedStore:
     """Append to a copy of the store, as the next run of a command does."""
     copy = out / "copy"
     shutil.rmtree(copy, ignore_errors=True)
-    shutil.copytree(folder / "store", copy, symlinks=False)
+    copy.mkdir()
+    for file in (folder / "store").iterdir():
+        if file.is_file():
+            shutil.copyfile(file, copy / file.name)
+        elif file.is_dir():
+            (copy / file.name).mkdir()
     store = Store.open(copy)
     lost = None if store.report is None else "something was lost"
     with store:
@@ -306,7 +311,8 @@ def _read_stored_tracks(folder: Path, out: Path) -> PointTracks:
     """Kept tracks that do not fit are made anew; the copy may be written to."""
     kept = out / "tracks.npz"
     kept.unlink(missing_ok=True)
-    shutil.copy(folder / "tracks.npz", kept)
+    if (folder / "tracks.npz").is_file():
+        shutil.copyfile(folder / "tracks.npz", kept)
     frames = [Frame(image, number / 12) for number, image in enumerate(_moving_square(3))]
     return stored_tracks(kept, LucasKanade(), lambda: frames, Queries(5))
 
@@ -320,7 +326,7 @@ def _read_model(folder: Path, out: Path) -> Any:
     with torch.no_grad():
         reading = next(iter(reader.read_all([_plain_recording()], futures=2, horizon=0.2, seed=0)))
     state = {name: tensor.numpy() for name, tensor in reader.model.state_dict().items()}
-    return state, reader.taxonomies, reading.label, reading.joints
+    return state, reader.taxonomies, reading.label, reading.probability
 
 
 def _plain_recording() -> Recording:
