@@ -2,7 +2,8 @@
 
     python tools/ship_egovideo.py [--card]
 
-From runs/benchmark/v0_egovideo (`palmist benchmark quality --only video_text` trains it). --card: only the card is written again.
+From runs/benchmark/v0_egovideo (`palmist benchmark quality --only video_text` trains it). --card: only the card is written
+again.
 """
 
 from __future__ import annotations
@@ -56,14 +57,14 @@ EgoVideo (arXiv 2503.00986) with motion adapters, preset small: `palmist.models.
 **Licence** of the weights: Apache-2.0.
 
 ## Data
-asl_words (MIT, (c) 2022 traduttore; shipped in the project's `data/` with its licence), signers S1 and S3, **drawn as video** by
-`palmist render`, with sentences that Palmist's own narration makes of the recorded joints: the label, and which hand moves
-which way. Signer S2 was never seen in training. Trained in {minutes:.0f} minutes on one core of a shared two-core CPU; byte pairs
-of the text tower were learnt from the same captions.
+asl_words (MIT, (c) 2022 traduttore; shipped in the project's `data/` with its licence), signers S1 and S3, **drawn as video**
+by `palmist render`, with sentences that Palmist's own narration makes of the recorded joints: the label, and which hand moves
+which way. Signer S2 was never seen in training. Trained in {minutes:.0f} minutes on one core of a shared two-core CPU; byte
+pairs of the text tower were learnt from the same captions.
 
 ## Numbers
-From `palmist benchmark quality --only video_text` (benchmarks/results/quality.json): the unseen signer, mean over the seeds, 95 %
-intervals; this checkpoint is seed 0.
+From `palmist benchmark quality --only video_text` (benchmarks/results/quality.json): the unseen signer, mean over the seeds,
+95 % intervals; this checkpoint is seed 0.
 
 {table}
 

@@ -16,10 +16,10 @@ from palmist.errors import InputError
 
 if TYPE_CHECKING:
     from palmist.live import LiveStep
-    from palmist.video_reader import VideoAction
     from palmist.perception.hand_detections_file import ReplayedHands
     from palmist.perception.hands import MediaPipeHands
     from palmist.perception.image_estimator import EstimatorHands
+    from palmist.video_reader import VideoAction
 
 _LARGEST_IN_PAGE = 24_000_000  # bytes of an overlay that still becomes part of the page
 _STREAM_OPTIONS = ("futures", "labels", "seed", "factor")
