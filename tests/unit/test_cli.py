@@ -29,7 +29,21 @@ def recording(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "read", "check", "prepare", "train", "evaluate", "benchmark", "models", "datasets", "fetch", "render"],
+    [
+        "demo",
+        "read",
+        "check",
+        "prepare",
+        "train",
+        "evaluate",
+        "benchmark",
+        "models",
+        "datasets",
+        "fetch",
+        "render",
+        "index",
+        "search",
+    ],  # fmt: skip
 )
 def test_every_command_of_the_architecture_has_help(command: str) -> None:
     assert call(command, "--help").exit_code == 0
