@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from palmist.metrics import retrieval
+from palmist.video_text.clips import TextClip
+from palmist.video_text.epic_kitchens import EpicRetrieval
 
 
 def literal_relevancy(verbs, nouns, other_verbs, other_nouns):
@@ -55,3 +57,15 @@ def test_multi_instance_retrieval(ties, block, monkeypatch):
         measured = (*direction.mean_average_precision[:2], *direction.ndcg[:2])
         assert measured == pytest.approx(literal, rel=1e-12)
         assert direction.left_out == len(similar) - literal[1]
+
+
+def test_positives_are_the_sentences_above_the_threshold():
+    rng = np.random.default_rng(8)
+    nouns = [tuple(rng.integers(0, 9, rng.integers(0, 7)).tolist()) for _ in range(70)]
+    clips = tuple(TextClip("v", None, 0, 1, ("x",), str(i), (int(rng.integers(5)),), nouns[i]) for i in range(40))
+    part = EpicRetrieval(clips, ("x",) * 30, np.zeros(30, int), rng.integers(0, 5, 30), tuple(nouns[40:]))
+    relevance = part.relevancy()
+    assert (relevance == 0.1).any()  # at the threshold, which does not count
+    for row in range(40):
+        assert np.array_equal(part.positives(row), np.flatnonzero(relevance[row] > 0.1))
+    assert np.array_equal(part.relevancy(slice(5, 9)), relevance[5:9])

@@ -29,7 +29,7 @@ def recording(tmp_path: Path) -> Path:
 
 COMMANDS = [
     "demo", "read", "check", "prepare", "train", "evaluate", "benchmark", "models", "datasets", "fetch", "render", "index",
-    "search",
+    "search", "narrate",
 ]  # fmt: skip
 
 

@@ -34,6 +34,13 @@ def test_graded_precision_and_gain_by_hand():
     assert r.ndcg(torch.tensor(similarity), torch.tensor(relevance)).value == pytest.approx(precise, rel=1e-12)
 
 
+def test_nearly_right_is_not_right():
+    almost = float(np.nextafter(1, 0))
+    found = r.mean_average_precision([[3.0, 2.0, 1.0]], [[almost, 1.0, 0.95]])
+    assert found.value == pytest.approx((almost + 1) / 2)  # at the second rank only
+    assert r.mean_average_precision([[1.0]], [[almost]]).n == 0
+
+
 def test_a_perfect_ranking_gives_one():
     rng = np.random.default_rng(1)
     relevance = rng.choice([0.0, 0.25, 0.5, 1.0], (9, 12))

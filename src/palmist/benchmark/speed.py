@@ -397,6 +397,12 @@ def _emim(repeats: int) -> list[BenchmarkRecord]:
     return records
 
 
+def _narrate(repeats: int) -> list[BenchmarkRecord]:
+    from palmist.benchmark.narration_speed import narrate
+
+    return narrate(repeats)
+
+
 CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "paper": lambda repeats: _futures("paper", repeats),
     "small": lambda repeats: _futures("small", repeats),
@@ -409,6 +415,7 @@ CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "video": _video,
     "bharnet": _bharnet,
     "emim": _emim,
+    "narrate": _narrate,
 }
 
 

@@ -16,6 +16,7 @@ from palmist.metrics.classification import (
     sum_over_windows,
     top_k_accuracy,
 )
+from palmist.metrics.detection import average_precision, detection_ap
 from palmist.metrics.intervals import Metric, bootstrap_interval, wilson_interval
 from palmist.metrics.motion import (
     Displacement,
@@ -75,11 +76,13 @@ __all__ = [
     "apd",
     "apd_dlow",
     "average_jaccard",
+    "average_precision",
     "bone_length_error",
     "bootstrap_interval",
     "class_recall",
     "confusion_matrix",
     "delta_avg",
+    "detection_ap",
     "displacement",
     "error_by_horizon",
     "fde",

@@ -29,9 +29,9 @@ class CameraSettings:
     """How the camera's motion is measured.
 
     points: followed at once, drawn anew where they are lost; least_points: fewer in the background give no motion; margin:
-    by how much of its size a box is enlarged before the points in it are left out; least_spread: share of the picture's diagonal
-    that the points must be spread over (standard deviation) for turn and zoom to be told, else they give a shift alone;
-    reach: pixels, at a diagonal of 320, beyond which a point hardly counts.
+    by how much of its size a box is enlarged before the points in it are left out; least_spread: share of the picture's
+    diagonal that the points must be spread over (standard deviation) for turn and zoom to be told, else they give a shift
+    alone; reach: pixels, at a diagonal of 320, beyond which a point hardly counts.
     """
 
     points: int = 400
@@ -43,8 +43,8 @@ class CameraSettings:
 
 @dataclass(frozen=True, eq=False)
 class CameraMotion:
-    """matrices (T, 2, 3): pixels of each frame -> pixels of frame 0; known (T,) bool: the step from the frame before was measured
-    (where it was not, the camera is taken to stand still); points (T,): how many points the step rests on."""
+    """matrices (T, 2, 3): pixels of each frame -> pixels of frame 0; known (T,) bool: the step from the frame before was
+    measured (where it was not, the camera is taken to stand still); points (T,): how many points the step rests on."""
 
     matrices: np.ndarray
     known: np.ndarray
@@ -99,7 +99,7 @@ class CameraMotion:
 def background_tracks(
     frames: Iterable[Frame], tracker: PointTracker | None = None, settings: CameraSettings | None = None
 ) -> PointTracks:
-    """Random points of the whole picture, followed through all frames; by default with Lucas-Kanade that draws lost points anew.
+    """Random points of the whole picture, followed through all frames; by default Lucas-Kanade, which draws lost points anew.
 
     Frames are read once, one after the other. Raises InputError for no frames or frames that change their size.
     """

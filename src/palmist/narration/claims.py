@@ -19,7 +19,10 @@ _MOTION = (
     r"(?:mov|go(?:es|ing)?\b|went|travel|shift|slid|glid|swing|swung|sweep|swept|drift|head|proceed|carr|bring|brought|take|push|pull|"
     r"drag|wav|reach|return|rais|lift|lower|ris|rose|drop|descend|ascend|climb|sink|sank|fall|fell|trac|turn|point|pass|com|transfer)"
 )
-_UP_VERBS = r"(?:rais(?:e|es|ed|ing)|lift(?:s|ed|ing)?|ris(?:e|es|ing)|rose|ascend(?:s|ed|ing)?|climb(?:s|ed|ing)?|elevat(?:e|es|ed|ing))"
+_UP_VERBS = (
+    r"(?:rais(?:e|es|ed|ing)|lift(?:s|ed|ing)?|ris(?:e|es|ing)|rose|ascend(?:s|ed|ing)?|climb(?:s|ed|ing)?|"
+    r"elevat(?:e|es|ed|ing))"
+)
 _DOWN_VERBS = r"(?:lower(?:s|ed|ing)|drop(?:s|ped|ping)?|descend(?:s|ed|ing)?|sink(?:s|ing)?|sank|fall(?:s|ing)?|fell)"
 _UP = r"(?:up(?:wards?)?|higher)"
 _DOWN = r"(?:down(?:wards?)?)"
@@ -38,24 +41,30 @@ _CORNER = rf"{_TO}\s+the\s+(?P<corner>upper|top|lower|bottom)[\s-]+(?P<side>left
 
 #: Words that hold "up", "down", "left" or "right" and say no direction of a hand's motion, struck out first.
 _NO_DIRECTIONS = tuple(re.compile(pattern) for pattern in (
-    r"\b(?:pick|put|set|lay|lie|hold|held|clean|fill|wrap|speed|end|warm|hang|open|close|slow|sit|calm|stand|cut|mix|tidy|finish|wash|"
-    r"write|wip|us|chop|break|scoop|roll|fold|gather|button|zip|tie|make|look)(?:s|es|ed|e|ing|ting|ding|ping|ning)?(?:\s+(?!up|down)[\w']+){0,3}?"
+    r"\b(?:pick|put|set|lay|lie|hold|held|clean|fill|wrap|speed|end|warm|hang|open|close|slow|sit|calm|stand|cut|mix|tidy|"
+    r"finish|wash|write|wip|us|chop|break|scoop|roll|fold|gather|button|zip|tie|make|look)"
+    r"(?:s|es|ed|e|ing|ting|ding|ping|ning)?(?:\s+(?!up|down)[\w']+){0,3}?"
     r"\s+(?:up|down)(?!wards?)\b(?!\s+(?:and\s+)?(?:to\s+the\s+)?(?:left|right))",
     r"\bupside[\s-]+down\b",
     rf"\b(?:{_TO}|on|at|in|from)?\s*(?:{_OWN}\s+)?(?:immediate\s+|far\s+|upper\s+|lower\s+)?(?:left|right)(?:\s+side)?\s+of\b",
     r"\bback\s+and\s+forth\b|\bfrom\s+side\s+to\s+side\b",
 ))  # fmt: skip
-_FROM_TO = re.compile(rf"\bfrom\s+(?:the\s+)?(?:left|right|top|bottom)\s+(?=to\s+(?:the\s+)?(left|right|top|bottom)\b)")
+_FROM_TO = re.compile(r"\bfrom\s+(?:the\s+)?(?:left|right|top|bottom)\s+(?=to\s+(?:the\s+)?(left|right|top|bottom)\b)")
 _BARE_ENDS = re.compile(r"\bto\s+(?:the\s+)?(top|bottom)\b")
-_PLACES = re.compile(rf"\b(?:on|at|in|from)\s+{_OWN}?\s*(?:far\s+|upper\s+|lower\s+|top\s+|bottom\s+)?(?:left|right)(?:\s+(?:side|edge|corner))?\b(?!\s*hand)")
+_PLACES = re.compile(
+    rf"\b(?:on|at|in|from)\s+{_OWN}?\s*(?:far\s+|upper\s+|lower\s+|top\s+|bottom\s+)?(?:left|right)"
+    r"(?:\s+(?:side|edge|corner))?\b(?!\s*hand)"
+)
 _STILL = re.compile(
-    r"\b(?:(?:stay|remain|keep|kept|hold|held|rest|lie|is|are|being|stand)(?:s|ed|ing)?\s+(?:[\w']+\s+){0,4}?"
-    r"(?:still|in\s+place|in\s+position|put|motionless|stationary|steady|immobile|unmoving|at\s+rest|where\s+(?:it|they)\s+(?:is|are|was|were))\b"
-    r"(?!\s+\w+ing\b(?<!holding)(?<!touching))|"
-    r"(?:stay|remain)(?:s|ed|ing)?(?=\s*(?:$|[,.;]|there\b|on\b|near\b))|rest(?:s|ed|ing)?\s+(?=on|in|at)|motionless|stationary|"
-    r"(?:hardly|barely|scarcely)\s+mov\w+|without\s+moving|not\s+moving|"
+    r"\b(?:(?:is|are|being|stay|remain|keep|kept|hold|held|rest|lie|stand)(?:s|ed|ing)?\s+(?:[\w']+\s+){0,4}?"
+    r"(?:in\s+place|in\s+position|put|motionless|stationary|steady|immobile|unmoving|at\s+rest|"
+    r"where\s+(?:it|they)\s+(?:is|are|was|were))\b|"
+    r"(?:is|are|being)\s+still\b(?!\s+\w+ing\b)|(?:stay|remain|keep|kept|hold|held|rest|lie|stand)(?:s|ed|ing)?\s+"
+    r"(?:[\w']+\s+){0,4}?still\b|"
+    r"(?:stay|remain)(?:s|ed|ing)?(?=\s*(?:$|[,.;]|there\b|on\b|near\b))|rest(?:s|ed|ing)?\s+(?=on|in|at)|"
+    r"motionless|stationary|(?:hardly|barely|scarcely)\s+mov\w+|without\s+moving|not\s+moving|"
     r"(?:does\s+not|doesn't|do\s+not|don't|did\s+not|never)\s+(?:move|rise|shift|go)\b[^,.;]*)"
-)  # fmt: skip
+)
 _CLAUSES = re.compile(
     r"[.;:!?\n,]|\b(?:while|whereas|but|when|meanwhile)\b|\bas\b(?=\s+(?:the|both|LEFT|RIGHT|OTHER))|"
     r"\band\b(?=\s+(?:(?:the|his|her|its|their)\s+)?(?:LEFTHAND|RIGHTHAND|OTHERHAND|BOTHHANDS))"
@@ -63,11 +72,16 @@ _CLAUSES = re.compile(
 _HANDS = re.compile(r"LEFTHAND|RIGHTHAND|BOTHHANDS|OTHERHAND")
 #: A hand behind these is where something is, or goes to, not what moves.
 _NOT_SUBJECT = re.compile(
-    r"(?:\b(?:to|towards?|of|near|behind|above|below|beneath|beside|from|past|over|under|than|meets?|approach(?:es)?|joins?|touch(?:es|ing)?|"
-    r"between|next\s+to|into)\s+)(?:the\s+|his\s+|her\s+|its\s+|their\s+)?$"
+    r"(?:\b(?:to|towards?|of|near|behind|above|below|beneath|beside|from|past|over|under|than|meets?|approach(?:es)?|joins?|"
+    r"touch(?:es|ing)?|between|next\s+to|into)\s+)(?:the\s+|his\s+|her\s+|its\s+|their\s+)?$"
 )
-_THING = re.compile(rf"^\s*(?:and\s+|then\s+)?(?:the|an?|another|this|that)\s+(?!(?:{_OWN})\b)(?P<noun>(?:[\w'-]+\s+){{1,4}}?){_MOTION}")
-_PEOPLE = {"person", "man", "woman", "lady", "boy", "girl", "wearer", "camera", "he", "she", "user", "signer", "cook", "people", "hand", "hands"}
+_THING = re.compile(
+    rf"^\s*(?:and\s+|then\s+)?(?:the|an?|another|this|that)\s+(?!(?:{_OWN})\b)(?P<noun>(?:[\w'-]+\s+){{1,4}}?){_MOTION}"
+)
+_PEOPLE = {
+    "person", "man", "woman", "lady", "boy", "girl", "wearer", "camera", "he", "she", "user", "signer", "cook", "people",
+    "hand", "hands",
+}  # fmt: skip
 _THEN = re.compile(r"\bthen\b|\bbefore\b|\bafter\b")
 
 
@@ -87,8 +101,7 @@ def claims(text: str) -> frozenset[tuple[str, str]]:
         if hands:
             subjects = hands
         elif thing is not None and not _PEOPLE & set(thing["noun"].split()):
-            out |= {("object", direction) for direction in found}
-            continue
+            subjects = ("object",)
         out |= {(subject, direction) for subject in subjects for direction in found}
     moving = {subject for subject, direction in out if direction != STAYS}
     return frozenset(pair for pair in out if pair[1] != STAYS or pair[0] not in moving)
@@ -128,7 +141,7 @@ def _subjects(clause: str, before: tuple[str, ...]) -> tuple[str, ...]:
     if "BOTHHANDS" in names or {"LEFTHAND", "RIGHTHAND"} <= set(names):
         return ("left hand", "right hand")
     if names[0] == "OTHERHAND":
-        return () if len(before) != 1 else ("left hand",) if before[0] == "right hand" else ("right hand",)
+        return {("right hand",): ("left hand",), ("left hand",): ("right hand",)}.get(before, ())
     return ("left hand",) if names[0] == "LEFTHAND" else ("right hand",)
 
 

@@ -18,14 +18,16 @@ from palmist.narration.tracks import HandTrack, ObjectTrack, Tracks
 
 __all__ = ["DescribeSettings", "describe_motion"]
 
+_EDGE = 0.1  # of a box's usual size: as near as that to the picture's edge, it is cut off there
+
 
 @dataclass(frozen=True)
 class DescribeSettings:
     """What is told.
 
-    least_seen: a hand or thing that is found in a smaller share of the frames is not told of; steady: seconds that a contact state
-    must last to count; apart: hand sizes that two centres must be apart, along x or y, for "left of" or "above" to be said;
-    nearer: share by which the distance of the hands must change for "approaches" or "moves away from".
+    least_seen: a hand or thing that is found in a smaller share of the frames is not told of; steady: seconds that a contact
+    state must last to count; apart: hand sizes that two centres must be apart, along x or y, for "left of" or "above" to be
+    said; nearer: share by which the distance of the hands must change for "approaches" or "moves away from".
     """
 
     least_seen: float = 0.2
@@ -57,7 +59,8 @@ def describe_motion(
         paths[track.side], sizes[track.side] = _path(tracks, track, camera)
         found = motion_pieces(paths[track.side], tracks.time, diagonal, sizes[track.side], pieces)
         hands[track.side] = HandFacts(seen, found, *_contact(track, tracks.time, settings.steady))
-    ordered = sorted(hands, key=lambda side: (-sum(p.distance for p in hands[side].pieces), -hands[side].seen, SIDES.index(side)))
+    moved = {side: sum(piece.distance for piece in hand.pieces) for side, hand in hands.items()}
+    ordered = sorted(hands, key=lambda side: (-moved[side], -hands[side].seen, SIDES.index(side)))
     told, numbers = [], {}
     for thing in tracks.objects:
         seen = sum(not record.filled for record in thing.records) / frames
@@ -76,10 +79,27 @@ def describe_motion(
 
 def _path(tracks: Tracks, track: HandTrack | ObjectTrack, camera: CameraMotion) -> tuple[np.ndarray, float]:
     """(T, 2) centres in the first picture, NaN where unknown, and the median size in pixels."""
-    boxes = tracks.boxes(track)
+    boxes = _whole(tracks.boxes(track), tracks.width, tracks.height)
     extent = boxes[:, 2:] - boxes[:, :2]
     size = max(1.0, float(np.nanmedian(np.sqrt(extent[:, 0] * extent[:, 1]))))
     return camera.apply((boxes[:, :2] + boxes[:, 2:]) / 2), size
+
+
+def _whole(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Boxes (T, 4) that the picture's edge cuts off, made as wide and high as the others usually are: else a hand that leaves
+    the picture seems to slow down. Those that are larger already, and tracks that lie at an edge throughout, stay."""
+    out = boxes.copy()
+    for low, high, limit in ((0, 2, width), (1, 3, height)):
+        extent = boxes[:, high] - boxes[:, low]
+        near = _EDGE * np.nanmedian(extent)
+        at_start, at_end = boxes[:, low] <= near, boxes[:, high] >= limit - near
+        free = np.isfinite(extent) & ~at_start & ~at_end
+        if not free.any():
+            continue
+        usual = float(np.median(extent[free]))
+        out[:, low] = np.where(at_start & ~at_end & (extent < usual), boxes[:, high] - usual, out[:, low])
+        out[:, high] = np.where(at_end & ~at_start & (extent < usual), boxes[:, low] + usual, out[:, high])
+    return out
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 """A path as straight pieces with names: "up", then "to the right", then still.
 
-The path is smoothed, cut at its corners (Douglas and Peucker, 1973), and each piece named by the direction from its start to its
-end. Lengths are in hand sizes, the square root of the area of the hand's box, and in diagonals of the picture.
+The path is smoothed, cut at its corners (Douglas and Peucker, 1973), and each piece named by the direction from its start to
+its end. Lengths are in hand sizes, the square root of the area of the hand's box, and in diagonals of the picture.
 
 Letters: T frames. Pixels: x right, y down.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, replace
 
@@ -23,12 +24,12 @@ __all__ = ["PieceSettings", "direction_of", "motion_pieces"]
 class PieceSettings:
     """What counts as motion.
 
-    smoothing: frames of the moving mean; tolerance: a path is cut where it leaves the straight line by more than so many hand
-    sizes; least_hands, least_diagonal: a piece that is shorter than so many hand sizes or diagonals "stays"; least_rest: a rest
-    of so many seconds inside a path is a piece of its own.
+    smoothing: seconds of the moving mean, none at low rates; tolerance: a path is cut where it leaves the straight line by
+    more than so many hand sizes; least_hands, least_diagonal: a piece that is shorter than so many hand sizes or diagonals
+    "stays"; least_rest: a rest of so many seconds before or behind a motion is a piece of its own.
     """
 
-    smoothing: int = 3
+    smoothing: float = 0.1
     tolerance: float = 0.35
     least_hands: float = 0.6
     least_diagonal: float = 0.03
@@ -60,11 +61,11 @@ def motion_pieces(
     least = max(settings.least_hands * size, settings.least_diagonal * diagonal)
     pieces: list[Piece] = []
     for start, stop in _runs(np.isfinite(path).all(1)):
-        points = _smooth(path[start:stop], settings.smoothing)
+        points = _smooth(path[start:stop], time[start:stop], settings.smoothing)
         corners = _corners(points, settings.tolerance * size)
         found = []
-        for first, last in zip(corners[:-1], corners[1:], strict=True):
-            found.append(_piece(points, time[start:stop], first, last, diagonal, least))
+        for first, last in itertools.pairwise(corners):
+            found += _pieces(points, time[start:stop], first, last, diagonal, least, settings)
         if stop - start == 1:
             found = [Piece(float(time[start]), float(time[start]), STAYS, 0.0)]
         pieces += found
@@ -77,9 +78,10 @@ def _runs(known: np.ndarray) -> list[tuple[int, int]]:
     return [(int(start), int(stop)) for start, stop in edges.reshape(-1, 2)]
 
 
-def _smooth(points: np.ndarray, width: int) -> np.ndarray:
-    """Moving mean whose window shrinks towards both ends, so that they stay where they are."""
-    half = width // 2
+def _smooth(points: np.ndarray, time: np.ndarray, seconds: float) -> np.ndarray:
+    """Moving mean over so many seconds, whose window shrinks towards both ends, so that they stay where they are."""
+    step = float(np.median(np.diff(time))) if len(time) > 1 else 0.0
+    half = int(seconds / step / 2 + 1e-6) if step > 0 else 0
     total = np.concatenate([np.zeros((1, 2)), np.cumsum(points, 0)])
     place = np.arange(len(points))
     reach = np.minimum(half, np.minimum(place, len(points) - 1 - place))
@@ -106,11 +108,26 @@ def _corners(points: np.ndarray, tolerance: float) -> list[int]:
     return sorted(kept)
 
 
-def _piece(points: np.ndarray, time: np.ndarray, first: int, last: int, diagonal: float, least: float) -> Piece:
+def _pieces(
+    points: np.ndarray, time: np.ndarray, first: int, last: int, diagonal: float, least: float, settings: PieceSettings
+) -> list[Piece]:
+    """One straight part; where the path waits before it or behind it for long, the rest is a piece of its own."""
     moved = points[last] - points[first]
     length = float(np.hypot(*moved))
-    direction = direction_of(*moved.tolist()) if length >= least else STAYS
-    return Piece(float(time[first]), float(time[last]), direction, length / diagonal)
+    if length < least:
+        return [Piece(float(time[first]), float(time[last]), STAYS, length / diagonal)]
+    part = points[first : last + 1]
+    away = np.linalg.norm(part - part[0], axis=1) > least / 4
+    short_of = np.linalg.norm(part - part[-1], axis=1) > least / 4
+    begin, end = first + max(int(away.argmax()) - 1, 0), last - max(int(short_of[::-1].argmax()) - 1, 0)
+    begin = begin if time[begin] - time[first] >= settings.least_rest else first
+    end = end if time[last] - time[end] >= settings.least_rest else last
+    out = [Piece(float(time[begin]), float(time[end]), direction_of(*moved.tolist()), length / diagonal)]
+    if begin > first:
+        out.insert(0, Piece(float(time[first]), float(time[begin]), STAYS, 0.0))
+    if end < last:
+        out.append(Piece(float(time[end]), float(time[last]), STAYS, 0.0))
+    return out
 
 
 def _merged(pieces: list[Piece]) -> tuple[Piece, ...]:

@@ -61,7 +61,8 @@ class Narration:
 
     source: name of the clip; start, end: seconds; text; facts; tracks: in pixels of their own frames; detector: what
     found the hands (`HandObjectDetector.describe`); rewritten: somebody else than the template wrote the text; original: the
-    caption that was there before, None for none; camera: each frame's pixels in the first picture, None where it was not looked at.
+    caption that was there before, None for none; camera: each frame's pixels in the first picture, None where it was not
+    looked at.
     """
 
     source: str
@@ -98,9 +99,8 @@ class Narration:
         try:
             found = data["format"], data["version"]
             if found != (FORMAT, VERSION):
-                raise InputError(
-                    f"this is {found[0]} version {found[1]}; this Palmist reads {FORMAT} version {VERSION}; narrate the clip again"
-                )
+                expected = f"{FORMAT} version {VERSION}; narrate the clip again"
+                raise InputError(f"this is {found[0]} version {found[1]}; this Palmist reads {expected}")
             return cls(
                 str(data["source"]),
                 float(data["start"]),
@@ -220,6 +220,7 @@ def _boxes_of_all(detections: Sequence[HandObjects], chosen: Sequence[int], coun
     out = []
     for number in range(count):
         after = int(np.searchsorted(chosen, number))
-        near = {max(after - 1, 0), min(after, len(found) - 1)} if not (after < len(found) and chosen[after] == number) else {after}
+        seen = after < len(chosen) and chosen[after] == number
+        near = {after} if seen else {max(after - 1, 0), min(after, len(found) - 1)}
         out.append(np.concatenate([found[place] for place in sorted(near)]) if found else np.zeros((0, 4)))
     return out

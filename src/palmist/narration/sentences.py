@@ -1,12 +1,13 @@
 """Facts as English, by a fixed template: one or two sentences in the style of the published captions.
 
 The sentence says which way each hand moves, in which order, what it holds, and where the thing is before and after; things are
-called by the original caption's name where it names exactly one. `palmist.narration.claims.claims` reads the directions back from
-it, and `palmist.skeleton.mirror_words` makes of it the sentence of the mirrored clip.
+called by the original caption's name where it names exactly one. `palmist.narration.claims.claims` reads the directions back
+from it, and `palmist.skeleton.mirror_words` makes of it the sentence of the mirrored clip.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -19,6 +20,7 @@ __all__ = ["claims", "fact_claims", "mirror_facts", "sentence"]
 
 _MOST_PIECES = 5  # directions in a row that are told one by one
 _MOST_CHANGES = 3
+_WORDS = re.compile(r"[\w' -]+")
 _CONTACTS = {
     "self": "touching the person's own body",
     "other person": "touching another person",
@@ -60,11 +62,9 @@ def fact_claims(facts: Facts) -> frozenset[tuple[str, str]]:
 
 
 def mirror_facts(facts: Facts) -> Facts:
-    """The facts of the clip as a mirror shows it: sides, directions, relations and names swap left and right. Twice gives the facts
-    back."""
-    hands = {
-        mirror_words(side): replace(hand, pieces=_mirror_pieces(hand.pieces)) for side, hand in facts.hands.items()
-    }
+    """The facts of the clip as a mirror shows it: sides, directions, relations and names swap left and right. Twice gives the
+    facts back."""
+    hands = {mirror_words(side): replace(hand, pieces=_mirror_pieces(hand.pieces)) for side, hand in facts.hands.items()}
     objects = tuple(
         replace(thing, name=mirror_words(thing.name), pieces=_mirror_pieces(thing.pieces)) for thing in facts.objects
     )
@@ -92,7 +92,7 @@ def _directions(pieces: Sequence[Piece]) -> list[str]:
 
 
 def _moves(hand: HandFacts | ObjectFacts, plural: bool = False) -> str:
-    """"moves up and then to the right", "stays still"."""
+    """A verb and its directions: "moves up and then to the right", "stays still"."""
     move, stay, be = ("move", "stay", "are") if plural else ("moves", "stays", "is")
     directions = _directions(hand.pieces)
     if not hand.pieces:
@@ -105,7 +105,7 @@ def _moves(hand: HandFacts | ObjectFacts, plural: bool = False) -> str:
 
 
 def _in_order(directions: Sequence[str]) -> str:
-    """"up", "up and then down", "up, then to the right and then down"."""
+    """Directions as a phrase: "up", "up and then down", "up, then to the right and then down"."""
     words = [f"to the {direction}" if direction in ("left", "right") else direction for direction in directions]
     return words[0] if len(words) == 1 else ", then ".join(words[:-1]) + f" and then {words[-1]}"
 
@@ -122,8 +122,8 @@ def _name(facts: Facts, number: int | None, original: str | None) -> str | None:
         name = thing.name or (named_thing(original) if len(facts.objects) == 1 else None)
     if not name:
         return None
-    plain = claims(f"The right hand moves up, holding the {name}; the {name} is above it.")
-    return name if plain == {("right hand", "up")} else None
+    plain = claims(f"The right hand moves up, holding the {name}. The {name} is above it; the {name} moves down.")
+    return name if _WORDS.fullmatch(name) and plain == {("right hand", "up"), ("object", "down")} else None
 
 
 def _thing(facts: Facts, number: int | None, original: str | None, definite: bool = False) -> str:
@@ -132,7 +132,7 @@ def _thing(facts: Facts, number: int | None, original: str | None, definite: boo
 
 
 def _contact(facts: Facts, hand: HandFacts, original: str | None) -> str:
-    """", holding an object, then letting go of it"; nothing for a hand that touches nothing."""
+    """What a hand touches: ", holding an object, then letting go of it"; nothing for a hand that touches nothing."""
     thing = _thing(facts, hand.object, original)
     phrases, state = [], hand.contact
     first = {"portable object": f"holding {thing}", "stationary object": f"touching {thing}", **_CONTACTS}.get(state)
@@ -167,7 +167,7 @@ def _moving_alone(facts: Facts) -> list[ObjectFacts]:
 
 
 def _object_clauses(facts: Facts, original: str | None) -> list[str]:
-    """"the cup is to the left of the right hand at the start and above it at the end"."""
+    """Where things are: "the cup is to the left of the right hand at the start and above it at the end"."""
     places: dict[tuple[str, str], dict[str, str]] = {}
     for relation in facts.relations:
         if relation.subject.startswith("object ") and relation.other.endswith(" hand"):

@@ -1,6 +1,6 @@
 """Hands and things over time: one left and one right hand, every thing under one number, short gaps filled.
 
-A detector looks at frames one by one: it misses hands, finds some that are none, and tags both hands of a person as left. Here
+A detector looks at frames one by one: it misses hands, finds some that are none, tags both hands of a person as left. Here
 each frame gets at most one left and one right hand, the best choice over the whole clip by score, side tag and nearness, so that
 tags that are wrong now and then, or for both hands at once, are mended. One person is assumed.
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -25,7 +25,10 @@ __all__ = ["HandRecord", "HandTrack", "LinkSettings", "ObjectRecord", "ObjectTra
 
 _VIEWS = ("egocentric", "facing", "unknown")
 _MOST_HANDS = 4  # detections of a frame that are considered, the surest ones
-_BEAM = 48  # hypotheses that are kept from frame to frame
+_BEAM = 32  # hypotheses that are kept from frame to frame
+_SAME_HAND = 0.7  # IoU from which on two boxes are one hand, found twice
+_TAKEN = 0.7  # what it costs that a hand comes up, alone, where the other one has just been: that is the same hand
+_NEW = 0.25  # what a hand costs that comes up out of nothing
 _VIEW_PRIOR = 0.02  # what the expected order of the hands is worth per frame: it decides only where the tags do not
 
 
@@ -110,12 +113,10 @@ class Tracks:
     def from_json(cls, data: Mapping[str, Any]) -> Tracks:
         """What `to_json` gave. Raises InputError for anything else."""
         try:
-            hands = tuple(
-                HandTrack(str(hand["side"]), tuple(_hand_record(record) for record in hand["records"])) for hand in data["hands"]
-            )
+            hands = tuple(HandTrack(str(row["side"]), tuple(map(_hand_record, row["records"]))) for row in data["hands"])
             objects = tuple(
-                ObjectTrack(int(thing["number"]), thing["name"], tuple(_object_record(record) for record in thing["records"]))
-                for thing in data["objects"]
+                ObjectTrack(int(row["number"]), row["name"], tuple(map(_object_record, row["records"])))
+                for row in data["objects"]
             )
             time = np.array(data["time"], np.float64)
             tracks = cls(time, int(data["width"]), int(data["height"]), hands, objects)
@@ -125,7 +126,7 @@ class Tracks:
             if any(hand.side not in SIDES for hand in hands):
                 raise ValueError("a hand whose side is neither left nor right")
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"these are no hand and object tracks ({error}); expected what Palmist's narration wrote") from error
+            raise InputError(f"these are no tracks of hands ({error}); expected what Palmist's narration wrote") from error
         return tracks
 
 
@@ -166,8 +167,8 @@ class LinkSettings:
 
     least_score: detections below it are left out; view: "egocentric" (a left hand is usually to the left of the right one),
     "facing" (a person who faces the camera: the other way round) or "unknown"; it decides only where the tags say nothing;
-    tag_weight: what a hand of the other side's tag costs in a frame, where a sure detection is worth 1; reach_weight: what a hand
-    size of motion from frame to frame costs; longest_gap: seconds without a hand, or thing, that are filled;
+    tag_weight: what a hand of the other side's tag costs in a frame, where a sure detection is worth 1; reach_weight: what a
+    hand size of motion from frame to frame costs; longest_gap: seconds without a hand, or thing, that are filled;
     memory: seconds after which a hand may come back anywhere; least_frames: tracks that are seen in fewer frames are dropped;
     least_overlap: IoU from which on a thing is the same as in the frame before.
     """
@@ -204,7 +205,8 @@ def link_tracks(
     settings = settings or LinkSettings()
     moments = np.asarray(time, np.float64)
     if moments.ndim != 1 or not len(moments) or len(moments) != len(detections):
-        raise InputError(f"found {len(detections)} frames of detections and times of shape {moments.shape}; expected one time each")
+        found = f"found {len(detections)} frames of detections and times of shape {moments.shape}"
+        raise InputError(f"{found}; expected a time for each, and at least one")
     if not np.isfinite(moments).all() or (np.diff(moments) < 0).any():
         raise InputError("times are not finite or go backwards; expected seconds that never decrease")
     numbers, objects = _link_objects(moments, detections, settings)
@@ -227,13 +229,16 @@ def link_tracks(
     return Tracks(moments, int(size[0]), int(size[1]), tuple(hands), things)
 
 
-@dataclass(frozen=True)
-class _Guess:
-    """One way of giving sides so far. last: for each side the (frame, detection) where it was last; worth: of it all;
-    before: the guess one frame earlier; pair: which detections are left and right in this frame, None for none."""
+#: Where a side was last: frame and place among its detections.
+_Last = tuple[int, int] | None
+
+
+class _Guess(NamedTuple):
+    """One way of giving sides so far. worth: of it all; last: where left and right were last; pair: which detections of this
+    frame are left and right, None for none; before: the guess one frame earlier."""
 
     worth: float
-    last: tuple[tuple[int, int] | None, tuple[int, int] | None]
+    last: tuple[_Last, _Last]
     pair: tuple[int | None, int | None] = (None, None)
     before: _Guess | None = None
 
@@ -251,29 +256,30 @@ def _choose_hands(
         sure = [hand for hand in frame.hands if hand.score >= settings.least_score]
         hands.append(sorted(sure, key=lambda hand: -hand.score)[:_MOST_HANDS])
     size = _median_size([hand.box for frame in hands for hand in frame])
-    order = {"egocentric": 1.0, "facing": -1.0, "unknown": 0.0}[settings.view]
     guesses = [_Guess(0.0, (None, None))]
     for number, found in enumerate(hands):
-        alone = [[_worth(hand, side, settings) for side in (0, 1)] for hand in found]
-        options: list[tuple[int | None, int | None]] = [(None, None)]
-        options += [(place, None) for place in range(len(found))] + [(None, place) for place in range(len(found))]
-        options += list(itertools.permutations(range(len(found)), 2))
-        best: dict[tuple[tuple[int, int] | None, tuple[int, int] | None], _Guess] = {}
-        for guess, pair in itertools.product(guesses, options):
-            worth, last = guess.worth, list(guess.last)
-            for side, place in enumerate(pair):
-                if place is not None:
-                    worth += alone[place][side] - _leap(time, number, found[place], guess.last[side], hands, size, settings)
-                    last[side] = (number, place)
-                elif (was := last[side]) is not None and time[number] - time[was[0]] > settings.memory:
-                    last[side] = None
-            if pair[0] is not None and pair[1] is not None:
-                worth += _VIEW_PRIOR * order * float(np.sign(_centre(found[pair[1]].box)[0] - _centre(found[pair[0]].box)[0]))
-                if _overlap(found[pair[0]].box, found[pair[1]].box) > 0.7:
-                    worth -= 1.0  # one hand found twice
-            key = (last[0], last[1])
+        options = [(pair, _worth(found, pair, settings)) for pair in _pairs(len(found))]
+        lasts = {last for guess in guesses for last in guess.last}
+        leaps = {
+            (last, place): _leap(time, number, hand, last, hands, size, settings)
+            for last in lasts
+            for place, hand in enumerate(found)
+        }
+        kept = {last: last if last is not None and time[number] - time[last[0]] <= settings.memory else None for last in lasts}
+        best: dict[tuple[_Last, _Last], _Guess] = {}
+        for guess, ((left, right), alone) in itertools.product(guesses, options):
+            was_left, was_right = guess.last
+            worth = guess.worth + alone
+            worth -= (0.0 if left is None else leaps[was_left, left]) + (0.0 if right is None else leaps[was_right, right])
+            if (left is None) != (right is None):
+                place, was, was_other = (left, was_left, was_right) if right is None else (right, was_right, was_left)
+                worth -= _TAKEN if leaps[was_other, place] < min(_NEW, leaps[was, place]) else 0.0
+            key = (
+                kept[was_left] if left is None else (number, left),
+                kept[was_right] if right is None else (number, right),
+            )
             if key not in best or worth > best[key].worth:
-                best[key] = _Guess(worth, key, pair, guess)
+                best[key] = _Guess(worth, key, (left, right), guess)
         guesses = sorted(best.values(), key=lambda guess: -guess.worth)[:_BEAM]
     chosen: tuple[dict[int, HandBox], dict[int, HandBox]] = ({}, {})
     guess: _Guess | None = guesses[0]
@@ -286,23 +292,40 @@ def _choose_hands(
     return chosen
 
 
-def _worth(hand: HandBox, side: int, settings: LinkSettings) -> float:
-    """What it is worth to take a hand for a side, before it is known where that side was."""
-    return hand.score - (settings.tag_weight if hand.side != side else 0.0)
+def _pairs(count: int) -> list[tuple[int | None, int | None]]:
+    """Every way of taking different ones of `count` hands, or none, for left and right."""
+    options: list[int | None] = [None, *range(count)]
+    return [(left, right) for left in options for right in options if left is None or left != right]
+
+
+def _worth(found: Sequence[HandBox], pair: tuple[int | None, int | None], settings: LinkSettings) -> float:
+    """What it is worth to take these hands of a frame for left and right, before it is known where these were."""
+    chosen = [None if place is None else found[place] for place in pair]
+    worth = 0.0
+    for side, hand in enumerate(chosen):
+        if hand is not None:
+            worth += hand.score - (settings.tag_weight if hand.side != side else 0.0)
+    left, right = chosen
+    if left is not None and right is not None:
+        order = {"egocentric": 1.0, "facing": -1.0, "unknown": 0.0}[settings.view]
+        worth += _VIEW_PRIOR * order * float(np.sign(_centre(right.box)[0] - _centre(left.box)[0]))
+        if _overlap(left.box, right.box) > _SAME_HAND:
+            worth -= 1.0
+    return worth
 
 
 def _leap(
     time: np.ndarray,
     frame: int,
     hand: HandBox,
-    last: tuple[int, int] | None,
+    last: _Last,
     hands: Sequence[Sequence[HandBox]],
     size: float,
     settings: LinkSettings,
 ) -> float:
     """What it costs that a side is here after it was at `last`: hand sizes of motion, over the frames that it had for it."""
     if last is None or time[frame] - time[last[0]] > settings.memory:
-        return 1.0  # a hand that comes up out of nothing
+        return _NEW
     distance = float(np.hypot(*(_centre(hand.box) - _centre(hands[last[0]][last[1]].box)))) / size
     return settings.reach_weight * distance / float(np.sqrt(frame - last[0]))
 
@@ -312,7 +335,8 @@ def _without_short(time: np.ndarray, chosen: Mapping[int, HandBox], settings: Li
     kept: dict[int, HandBox] = {}
     stretch: list[int] = []
     frames = sorted(chosen)
-    for frame, following in zip(frames, [*frames[1:], None][: len(frames)], strict=True):
+    for place, frame in enumerate(frames):
+        following = frames[place + 1] if place + 1 < len(frames) else None
         stretch.append(frame)
         if following is None or time[following] - time[frame] > settings.memory:
             if len(stretch) >= min(settings.least_frames, len(time)):

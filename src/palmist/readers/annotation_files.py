@@ -12,7 +12,7 @@ import numpy as np
 
 from palmist.errors import InputError
 
-__all__ = ["find_below", "joint_block", "read_json", "read_table", "whole_number"]
+__all__ = ["find_below", "joint_block", "read_json", "read_lines", "read_table", "whole_number"]
 
 
 def find_below(root: Path, places: Sequence[str], what: str) -> Path:
@@ -37,6 +37,16 @@ def read_json(path: Path, expected: str) -> Any:
             return json.load(file)
     except (ValueError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not whole JSON ({error}); expected {expected}; download it again") from error
+
+
+def read_lines(path: Path, expected: str) -> list[str]:
+    """The lines of a text file; InputError when it is missing, or is no UTF-8 text."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; expected {expected}")
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text ({error.reason}); expected {expected}; download it again") from error
 
 
 def read_table(path: Path, needed: Iterable[Sequence[str]]) -> list[dict[str, str]]:

@@ -1,7 +1,7 @@
 """Captions of videos: their labels as sentences, narrations of what the hands do, or a file of narrations.
 
 >>> captions_of("narrations", "rendered", entry, videos)[0]
-('The person signs hello. The right hand moves up and then to the right.',)
+('The person signs hello. The right hand moves up.', 'The right hand moves up.', 'The person signs hello.')
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def captions_of(kind: str, name: str, entry: VideoSetConfig, videos: Videos) -> 
         )
     settings = build_config(RenderSettings, {"tracks": 0, **config.settings}, "settings")
     told = _narrations(config, settings, videos.names)
-    return [(f"{sentence} {text}".strip(),) for sentence, text in zip(sentences, told, strict=True)]
+    return [(f"{sentence} {text}".strip(), text, sentence) for sentence, text in zip(sentences, told, strict=True)]
 
 
 def _narrations(config: RenderedConfig, settings: RenderSettings, names: Sequence[str]) -> list[str]:

@@ -157,17 +157,21 @@ def caption_list(text: str, where: str) -> tuple[str, ...]:
 
 
 def class_list(value: Any, where: str) -> tuple[int, ...]:
-    """The class numbers of a field: a list, a list written as Python writes it, or one number.
+    """The class numbers of a field: a list, a list written as Python writes it, or one number; none where it is empty.
 
     Raises InputError, which names `where`, for anything else.
     """
+    if value is None or value != value or (isinstance(value, str) and value.strip() in ("", "None", "nan")):
+        return ()  # as pandas writes what is not there
     found = value
     if isinstance(value, str):
         try:
-            found = ast.literal_eval(value.strip() or "[]")
+            found = ast.literal_eval(value.strip())
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             found = None
     numbers = [found] if isinstance(found, (int, float)) else found
-    if not isinstance(numbers, (list, tuple)) or not all(isinstance(n, (int, float)) and n == int(n) for n in numbers):
+    if not isinstance(numbers, (list, tuple)) or not all(
+        isinstance(n, int) or (isinstance(n, float) and n.is_integer()) for n in numbers
+    ):
         raise InputError(f"{where}: found {str(value)[:40]!r}; expected class numbers such as [3, 17]")
     return tuple(int(number) for number in numbers)

@@ -22,7 +22,7 @@ from typing import Any
 
 from palmist.errors import InputError
 from palmist.metrics.temporal import Detection
-from palmist.readers.annotation_files import entry, find_below, read_json
+from palmist.readers.annotation_files import entry, find_below, read_json, read_lines
 from palmist.video_text.clips import Listing, TextClip, VideoPlaces
 from palmist.video_text.egoclip import EGO4D_VIDEOS
 
@@ -144,29 +144,25 @@ def read_nlq(root: str | Path) -> LocalisedClips:
 def read_ground_nlq(file: str | Path, split: str | None = None, places: VideoPlaces | None = None) -> LocalisedClips:
     """GroundNLQ's flat list of questions, a JSON object a line; InputError, with file and line, for a damaged one."""
     file, items = Path(file), []
-    if not file.is_file():
-        raise InputError(f"{file} does not exist; expected GroundNLQ's list of questions")
-    with file.open(encoding="utf-8") as lines:
-        for line, text in enumerate(lines, 1):
-            if not text.strip():
-                continue
-            where = f"{file}, line {line}"
-            try:
-                row = json.loads(text)
-            except ValueError as error:
-                raise InputError(
-                    f"{where} is not whole JSON ({error}); expected a question a line; download it again"
-                ) from error
-            video, uid = (str(entry(row, name, file, f"line {line}")) for name in ("video_id", "query_id"))
-            query, duration = (entry(row, name, file, f"line {line}") for name in ("query", "duration"))
-            spans = [{"start": span[0], "end": span[1]} for span in row.get("timestamps") or () if len(span) == 2]
-            moments = _moments(spans, "start", "end", None, where)
-            annotation, _, number = uid.rpartition("_")
-            if not annotation or not number.isdigit():
-                raise InputError(f"{where}: found the query_id {uid!r}; expected ANNOTATION_NUMBER")
-            facts = {"annotation_uid": annotation, "query_idx": int(number)}
-            duration = _number(duration, where)
-            items.append(_item(video, duration, (str(query).strip(),), uid, moments, split, facts, places))
+    for line, text in enumerate(read_lines(file, "GroundNLQ's list of questions"), 1):
+        if not text.strip():
+            continue
+        where = f"{file}, line {line}"
+        try:
+            row = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"{where} is not whole JSON ({error}); expected a question a line; download it again") from error
+        video, uid, query = (str(entry(row, name, file, f"line {line}")) for name in ("video_id", "query_id", "query"))
+        duration = _number(entry(row, "duration", file, f"line {line}"), where)
+        annotation, _, number = uid.rpartition("_")
+        if not annotation or not number.isdecimal():
+            raise InputError(f"{where}: found the query_id {uid!r}; expected ANNOTATION_NUMBER")
+        times = row.get("timestamps") or []
+        if not isinstance(times, list) or not all(isinstance(span, list) and len(span) == 2 for span in times):
+            raise InputError(f"{where}: found the timestamps {str(times)[:60]}; expected [[start, end]]")
+        moments = _moments([{"start": start, "end": end} for start, end in times], "start", "end", None, where)
+        facts = {"annotation_uid": annotation, "query_idx": int(number)}
+        items.append(_item(video, duration, (query.strip(),), uid, moments, split, facts, places))
     return LocalisedClips(tuple(items))
 
 
@@ -196,7 +192,7 @@ def read_mq(root: str | Path) -> LocalisedClips:
             uid = clip["clip_uid"]
             labels = [
                 label
-                for annotation in _list(clip, "annotations", file, uid)
+                for annotation in (_list(clip, "annotations", file, uid) if split != "test" or "annotations" in clip else ())
                 for label in (_list(annotation, "labels", file, uid) if isinstance(annotation, Mapping) else ())
                 if isinstance(label, Mapping) and label.get("primary", True)
             ]

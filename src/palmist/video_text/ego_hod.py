@@ -6,8 +6,8 @@ yours. `text` is a sentence or a list of sentences written as Python writes it, 
 pieces of 15 s: `ego4d/<video_id>/0000.mp4` and `howto/<video_id>/0000.mp4`. The files are indexed, not loaded: 28 bytes a
 row.
 
-Where there is no column `dataset`, the file's name decides between the two folders of videos (deviation 1: EgoVideo's loader takes
-such a file for HowTo).
+Deviation 1: where there is no column `dataset`, the file's name decides between the two folders of videos; EgoVideo's loader
+takes any such file for HowTo.
 """
 
 from __future__ import annotations

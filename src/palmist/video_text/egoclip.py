@@ -73,7 +73,7 @@ class EgoClip(Sequence[TextClip]):
 
 
 def read_egoclip(root: str | Path) -> EgoClip:
-    """Index `egoclip.csv` in `root` (about 20 s and 110 MB of memory for all of it).
+    """Index `egoclip.csv` in `root` (about 10 s and 110 MB of memory for all of it).
 
     Raises InputError for a missing file or column (commas in place of tabs), or over 1 % of damaged rows.
     """

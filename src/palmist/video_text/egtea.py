@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from palmist.errors import InputError
-from palmist.readers.annotation_files import find_below, whole_number
+from palmist.readers.annotation_files import find_below, read_lines, whole_number
 from palmist.video_text.clips import Listing, TextClip, VideoPlaces
 
 __all__ = ["Egtea", "read_egtea"]
@@ -75,7 +75,7 @@ def read_egtea(root: str | Path) -> Egtea:
 
 def _actions(file: Path) -> tuple[str, ...]:
     found = {}
-    for line, text in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for line, text in enumerate(read_lines(file, "a name and a number a line"), 1):
         if not text.strip():
             continue
         name, _, number = text.strip().rpartition(" ")
@@ -89,7 +89,7 @@ def _actions(file: Path) -> tuple[str, ...]:
 
 def _split(file: Path, split: str, actions: tuple[str, ...], places: VideoPlaces) -> list[TextClip]:
     clips: list[TextClip] = []
-    for line, text in enumerate(file.read_text(encoding="utf-8-sig").splitlines() if file.is_file() else (), 1):
+    for line, text in enumerate(read_lines(file, "a clip a line") if file.is_file() else (), 1):
         words = text.split()
         if not words:
             continue

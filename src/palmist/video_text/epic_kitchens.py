@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,7 @@ _VIDEOS = (
     "videos/{video}.mp4",
 )
 _TIME = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d(?:\.\d+)?)")
+_OTHER_SHARE = 0.01  # of the sentences may differ from their rows; more means files of two versions
 _LABELLED = ("narration", "verb_class", "noun_class", "all_noun_classes")
 
 
@@ -58,13 +60,35 @@ class EpicRetrieval:
     nouns: tuple[tuple[int, ...], ...]
 
     def relevancy(self, rows: slice = slice(None)) -> np.ndarray:
-        """How right each sentence is for each of these videos, (rows, T) float64; 297 MB for all of the test part."""
+        """How right each sentence is for each of these videos, (rows, T) float64.
+
+        297 MB for all of the test part; 8.6 GB for all of the training part, so ask for that in slices.
+        """
         chosen = self.clips[rows]
         return relevancy([clip.verbs[0] for clip in chosen], [clip.nouns for clip in chosen], self.verbs, self.nouns)
 
     def positives(self, row: int, above: float = 0.1) -> np.ndarray:
-        """Numbers of the sentences that training may pair with a video: relevancy above 0.1, as LaViLa fine-tunes."""
-        return np.flatnonzero(self.relevancy(slice(row, row + 1))[0] > above)
+        """Numbers of the sentences that training may pair with a video: relevancy above 0.1, as LaViLa fine-tunes.
+
+        Fast enough to be asked for each sample: no row of the relevancies is kept.
+        """
+        clip, (by_noun, counts) = self.clips[row], self._noun_index
+        own = set(clip.nouns)
+        shared = np.zeros(len(self.sentences))
+        for noun in own:
+            shared[by_noun.get(noun, [])] += 1
+        union = counts + len(own) - shared
+        overlap = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+        return np.flatnonzero(0.5 * (self.verbs == clip.verbs[0]) + 0.5 * overlap > above)
+
+    @cached_property
+    def _noun_index(self) -> tuple[dict[int, list[int]], np.ndarray]:
+        """The sentences of each noun, and how many distinct nouns each sentence has (T,)."""
+        by_noun: dict[int, list[int]] = {}
+        for number, nouns in enumerate(self.nouns):
+            for noun in set(nouns):
+                by_noun.setdefault(noun, []).append(number)
+        return by_noun, np.array([len(set(nouns)) for nouns in self.nouns], np.float64)
 
 
 @dataclass(frozen=True)
@@ -139,7 +163,8 @@ def read_epic_kitchens(root: str | Path) -> EpicKitchens:
 def read_epic_retrieval(folder: Path, part: str, places: VideoPlaces) -> EpicRetrieval:
     """One part of multi-instance retrieval, "train" or "test", from the annotations' folder.
 
-    Raises InputError for a damaged file, or a sentence whose row is not there or says something else.
+    A sentence is what its row says; the sentence file may write a few otherwise. Raises InputError for a damaged file, a
+    sentence whose row is not there, or over 1 % of them that say something else than their rows.
     """
     rows_file, sentence_file = (folder / "retrieval_annotations" / name.format(part) for name in _RETRIEVAL)
     clips = tuple(_rows(rows_file, part, places, labelled=True))
@@ -147,20 +172,28 @@ def read_epic_retrieval(folder: Path, part: str, places: VideoPlaces) -> EpicRet
     first_of: dict[str, int] = {}
     for number, clip in enumerate(clips):
         first_of.setdefault(clip.texts[0], number)
-    sentences, columns = [], []
+    sentences, columns, others, other = [], [], 0, ""
     for line, row in enumerate(read_table(sentence_file, [["narration_id"], ["narration"]]), 2):
         number = row_of.get(row["narration_id"], -1)
-        if number < 0 or clips[number].texts[0] != row["narration"]:
-            found = f"says {clips[number].texts[0]!r} there" if number >= 0 else "is not in it"
-            raise InputError(
-                f"{sentence_file}, line {line}: {row['narration_id']} ({row['narration']!r}) {found}; expected a sentence of "
-                f"{rows_file.name}, both from one version"
-            )
-        sentences.append(row["narration"])
+        said = clips[number].texts[0] if number >= 0 else ""
+        if _plain(said) != _plain(row["narration"]):
+            found = f"says {said!r} there" if number >= 0 else "is not in it"
+            other = other or f"line {line}: {row['narration_id']} ({row['narration']!r}) {found}"
+            others += 1
+        sentences.append(said)
         columns.append(number)
+    if min(columns, default=-1) < 0 or others > _OTHER_SHARE * len(columns):
+        raise InputError(
+            f"{sentence_file}, {other or 'line 2: there is no sentence'}; expected the sentences of {rows_file.name}, both "
+            "from one version"
+        )
     own = [clips[first_of[sentence]] for sentence in sentences]
     verbs = np.array([clip.verbs[0] for clip in own], np.int64)
     return EpicRetrieval(clips, tuple(sentences), np.array(columns, np.int64), verbs, tuple(clip.nouns for clip in own))
+
+
+def _plain(sentence: str) -> str:
+    return " ".join(sentence.casefold().split())
 
 
 def seconds_of(text: str, where: str) -> float:

@@ -1,6 +1,6 @@
 """Tiny made-up data sets in the exact layouts of the real ones: our own sentences, moving noise, no video of anybody.
 
-In each, the video that `MISSING` names is left out, so that a reader meets one that is not there.
+In most, the video that `MISSING` names is left out, so that a reader meets one that is not there.
 """
 
 from __future__ import annotations

@@ -66,8 +66,9 @@ class SpanTable:
             raise InputError(f"{path}, {first_bad} ({self.skipped} such rows of {total}); is it another file, or cut?")
         if not offsets:
             raise InputError(f"{path} has a header and no rows; expected a clip in each row; download it again")
-        self.offset, self.start, self.end = np.array(offsets), np.array(starts), np.array(ends)
-        self.video = np.array(videos)
+        # without a copy, which would double the memory while reading
+        self.offset, self.video = np.frombuffer(offsets, np.int64), np.frombuffer(videos, np.int32)
+        self.start, self.end = np.frombuffer(starts), np.frombuffer(ends)
         self.video_names = tuple(names)
 
     def __len__(self) -> int:
