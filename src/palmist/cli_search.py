@@ -18,8 +18,8 @@ def run_index(source: str, out: Path, model: str, clip_seconds: float, json_file
     from palmist.search import ClipIndex, index_videos
     from palmist.video_text_reader import load_video_text
 
-    with busy("loading the model"):
-        embedder = load_video_text(model)
+    with busy("loading the model"):  # the index remembers a folder by its whole path, so that it is found from anywhere
+        embedder = load_video_text(str(Path(model).resolve()) if Path(model).is_dir() else model)
     with progress("indexing", None) as advance:
         done = index_videos(source, out, embedder, clip_seconds, advance)
     for video, why in done.left_out:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -357,3 +358,40 @@ def test_the_commands_refuse_in_one_sentence(videos: Path, tmp_path: Path, reade
         refused = run.invoke(app, arguments)
         assert refused.exit_code == 2
         assert message in " ".join(refused.stderr.split())
+    assert not Path(index).exists()  # nothing was made for a source that is none
+
+
+def test_a_real_network_from_a_folder(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An untrained EgoVideo through the commands: its vectors are those of the index, and its folder is found again."""
+    import torch
+
+    from palmist.checkpoint import save_checkpoint
+    from palmist.models.egovideo import EgoVideo, EgoVideoConfig
+    from palmist.text.byte_pairs import BytePairs
+    from palmist.video_text_reader import load_video_text
+
+    pairs = BytePairs([])
+    config = EgoVideoConfig(
+        size=32, patch=16, width=16, layers=1, heads=2, sparse_frames=1, dense_frames=2, text_width=16, text_layers=1,
+        text_heads=2, text_length=16, vocabulary=pairs.size, embedding=8,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    facts = {
+        "model": "egovideo", "egovideo": asdict(config), "clip": {"frames": 2, "size": 32}, "tokenizer": pairs.to_json(),
+    }  # fmt: skip
+    save_checkpoint(tmp_path / "model", EgoVideo(config).state_dict(), facts)
+    run = CliRunner()
+    monkeypatch.chdir(tmp_path)
+    made = run.invoke(app, ["index", str(videos / "short.mp4"), "--out", "index", "-m", "model", "--clip-seconds", "0.4"])
+    assert made.exit_code == 0, made.stderr
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = run.invoke(app, ["search", "../index", "the hand moves up", "--json", "-"])
+    assert found.exit_code == 0, found.stderr
+    reader = load_video_text(tmp_path / "model")
+    text = reader.embed_texts(["the hand moves up"])[0]
+    video = Video(videos / "short.mp4")
+    scores = [float(reader.embed_clip(clip_frames(video, span)) @ text) for span in cut_video(video, 0.4)]
+    hits = json.loads(found.stdout)["hits"]
+    assert [hit["score"] for hit in hits] == pytest.approx(sorted(scores, reverse=True), abs=1e-5)
+    assert hits[0]["start"] == pytest.approx(0.4 * int(np.argmax(scores)))

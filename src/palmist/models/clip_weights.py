@@ -17,6 +17,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +87,7 @@ def load_clip(path: str | Path, grid: tuple[int, int] | None = None, text_length
             f"python -c \"import torch; torch.save(torch.jit.load('{path.name}', 'cpu').state_dict(), 'clip.pt')\" "
             "and give clip.pt"
         )
+    state: Any
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.search.clips import FRAMES, SourceVideo, clip_frames, cut_video, find_videos, open_video, video_digest
+from palmist.search.clips import FRAMES, SourceVideo, clip_frames, cut_video, find_videos, open_video, source_kind, video_digest
 from palmist.search.embedder import VideoTextEmbedder
 from palmist.search.index import ClipIndex, Hit, IndexedClip, IndexWriter
 
@@ -34,7 +34,6 @@ def index_videos(
     embedder: VideoTextEmbedder,
     clip_seconds: float = CLIP_SECONDS,
     progress: Callable[[str], object] | None = None,
-    found: Callable[[int], object] | None = None,
 ) -> Indexing:
     """Add the videos of a source to an index; clips that are in are not embedded again, whatever their file is called.
 
@@ -44,7 +43,7 @@ def index_videos(
             on where it was.
         embedder: the video-text model.
         clip_seconds: how long clips are, about: a video is cut evenly.
-        progress: called with each video's name when it is done, found: once with their number.
+        progress: called with the name of each recording that was drawn, and of each video that is done.
 
     Raises:
         InputError: a source, folder or model that does not fit, or the one video given cannot be read. Of several videos
@@ -56,12 +55,11 @@ def index_videos(
         312
     """
     out = Path(out)
+    source_kind(source)  # before a folder is made for it
     added = known = 0
     left_out: list[tuple[str, str]] = []
     with IndexWriter(out, embedder, {"clip_seconds": float(clip_seconds), "frames": FRAMES}) as writer:
-        videos = find_videos(source, out / "drawn")
-        if found is not None:
-            found(len(videos))
+        videos = find_videos(source, out / "drawn", progress)
         for entry in videos:
             try:
                 new, old = _add_video(writer, embedder, entry, clip_seconds)

@@ -56,25 +56,42 @@ def find_videos(source: str | Path, drawn: Path, progress: Callable[[str], objec
     Raises:
         InputError: there is no such source, or no video in it.
     """
-    from palmist.readers import OPEN_SETS
     from palmist.render import read_rendered
 
-    path = Path(source)
-    if path.is_file() and path.suffix.lower() in SUFFIXES:
+    path, kind = Path(source), source_kind(source)
+    if kind == "video":
         return [SourceVideo(path.resolve(), path.name)]
-    kind = _folder_format(path)
-    if kind == "palmist-rendered":
+    if kind == "rendered":
         return [SourceVideo(clip.video.resolve(), clip.name, clip.label) for clip in read_rendered(path)]
-    if kind == "palmist-store" or path.suffix.lower() == ".npz" or (not path.exists() and str(source) in OPEN_SETS):
+    if kind == "recordings":
         return _draw(str(source), drawn, progress)
-    if not path.is_dir():
-        raise InputError(
-            f"{source} is no video, folder, store or recording; expected one of them, or an open set: {', '.join(OPEN_SETS)}"
-        )
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not files:
         raise InputError(f"{path} holds no video; expected files such as {path.name}/cups.mp4 ({', '.join(SUFFIXES)})")
     return [SourceVideo(file.resolve(), file.relative_to(path).as_posix()) for file in files]
+
+
+def source_kind(source: str | Path) -> str:
+    """What a user typed: "video", "rendered", "recordings" or "folder". InputError when it is none of them."""
+    from palmist.readers import OPEN_SETS
+
+    path = Path(source)
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
+        return "video"
+    kind = _folder_format(path)
+    if kind == "palmist-rendered":
+        return "rendered"
+    if (
+        kind == "palmist-store"
+        or (path.is_file() and path.suffix == ".npz")
+        or (not path.exists() and str(source) in OPEN_SETS)
+    ):
+        return "recordings"
+    if path.is_dir():
+        return "folder"
+    raise InputError(
+        f"{source} is no video, folder, store or recording; expected one of them, or an open set: {', '.join(OPEN_SETS)}"
+    )
 
 
 def video_digest(path: Path) -> str:

@@ -169,6 +169,10 @@ class IndexWriter:
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file; expected a new or empty folder for the index")
         self.path.mkdir(parents=True, exist_ok=True)
+        self.videos: dict[str, set[int]] = {}
+        self._of: dict[str, int] = {}
+        self._waiting: list[tuple[IndexedClip, np.ndarray]] = []
+        self._next = 1
         self._lock = lock_folder(self.path)
         try:
             self._begin(embedder, dict(cutting))
@@ -236,11 +240,8 @@ class IndexWriter:
         self.head = head
         (self.path / "segments").mkdir(exist_ok=True)
         segments = self._tidy(_read_segments(self.path, embedder.dimension))
-        self.videos: dict[str, set[int]] = {}
-        self._of: dict[str, int] = {}
         for clip in (clip for segment in segments for clip in segment.clips):
             self._note(clip)
-        self._waiting: list[tuple[IndexedClip, np.ndarray]] = []
         self._next = max((segment.number for segment in segments), default=0) + 1
         self._written = time.monotonic()
 
