@@ -11,7 +11,8 @@ Small segments are put together when a later run begins to write.
 
 Why FAISS (faiss-cpu 1.15, MIT) and not LanceDB 0.40 (Apache-2.0), both tried on Python 3.11: FAISS takes 65 MB and needs
 little else, LanceDB 446 MB with pyarrow and what that brings; importing takes 0.07 against 1.5 seconds of one core; both have
-wheels. LanceDB appends by itself (its behaviour in a crash was not tried), FAISS writes one file at a time: the segments above are the price.
+wheels. LanceDB appends by itself (what a crash does to it was not tried), FAISS writes one file at a time: the segments above
+are the price.
 Search is exact: every clip is compared.
 """
 
