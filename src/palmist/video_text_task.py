@@ -20,7 +20,7 @@ from palmist.tasks import preset_settings
 from palmist.text.byte_pairs import BytePairs, learn_merges, load_merges
 from palmist.video_sets.dataset import ClipConfig, VideoDataset
 from palmist.video_tasks import VideoDataConfig, video_dataset
-from palmist.video_text.captions import CAPTIONS, captions_of, labelled
+from palmist.video_text.captions import CAPTIONS, captions_of, classes_of, hand_boxes, labelled
 from palmist.video_text.dataset import CaptionedDataset
 
 _LEARN_FROM = 100_000  # captions that byte pairs are learnt from, at most about
@@ -71,8 +71,17 @@ class VideoTextTask:
         captions = captions_of(data.captions, name, entry, clips.videos)
         if self._tokenizer is None:
             self._tokenizer = _tokenizer(data, captions)
-        length = self._settings(config).text_length
-        return CaptionedDataset(clips, captions, self._tokenizer, length, train=part == "sets")
+        settings = self._settings(config)
+        return CaptionedDataset(
+            clips,
+            captions,
+            self._tokenizer,
+            settings.text_length,
+            train=part == "sets",
+            classes=classes_of(clips.videos) if settings.loss == "ego_nce" else None,
+            boxes=hand_boxes(name, entry, clips.videos) if settings.hand_boxes else None,
+            sparse=settings.frames // settings.sparse_frames,
+        )
 
     def train_data(self, config: TrainConfig) -> CaptionedDataset:
         clips = video_dataset(self._read(config), "sets")

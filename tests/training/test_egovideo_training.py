@@ -22,7 +22,7 @@ from palmist.video_sets.dataset import ClipConfig, VideoDataset
 from palmist.video_tasks import VideoSetConfig
 from palmist.video_text import TEXT_SETS, Piece, TextClip
 from palmist.video_text.captions import captions_of, label_caption
-from palmist.video_text.dataset import CaptionedDataset
+from palmist.video_text.dataset import CaptionedDataset, boxes_in_clip
 from palmist.video_text.text_videos import TextVideos
 from palmist.video_text_reader import load_video_text
 
@@ -121,6 +121,43 @@ def test_a_flip_swaps_the_sides_in_the_caption() -> None:
             assert expected.lower() in said
             seen.add(flipped)
     assert seen == {False, True}
+
+
+def test_boxes_follow_a_clip_into_its_crop_and_its_mirror() -> None:
+    """The left hand at pixels 2 to 5 of 8, enlarged twice; mirrored it is the right hand on the other side."""
+    boxes, known = np.zeros((1, 2, 4)), np.array([[True, False]])
+    boxes[0, 0] = [1.5, 0.5, 4.5, 2.5]
+    matrix = np.array([[2.0, 0, 0.5], [0, 2.0, 0.5]])
+    found, there = boxes_in_clip(boxes, known, matrix, 16, mirrored=False)
+    np.testing.assert_allclose(found[0, 0], [4 / 16, 2 / 16, 10 / 16, 6 / 16])
+    assert there.tolist() == [[True, False]]
+    flip = np.array([[-1.0, 0, 15], [0, 1, 0], [0, 0, 1]]) @ np.vstack([matrix, [0, 0, 1]])
+    found, there = boxes_in_clip(boxes, known, flip[:2], 16, mirrored=True)
+    np.testing.assert_allclose(found[0, 1], [6 / 16, 2 / 16, 12 / 16, 6 / 16])
+    assert there.tolist() == [[False, True]]
+    outside = np.array([[2.0, 0, 100], [0, 2.0, 0]])
+    assert not boxes_in_clip(boxes, known, outside, 16, mirrored=False)[1].any()
+
+
+def test_drawn_words_train_with_ego_nce_and_hand_boxes(tmp_path: Path) -> None:
+    drawn = "rendered: {limit: 6, options: {recordings: asl_words, subjects: [S1], settings: {size: 40, framing: hands}}}"
+    file = tmp_path / "tiny.yaml"
+    text = TINY.replace("directions: {options: {videos: 16, frames: 4, size: 32, directions: 4}}", drawn)
+    text = text.replace("captions: labels", "captions: narrations").replace("batch_size: 8", "batch_size: 4")
+    file.write_text(
+        text.replace("embedding: 8}", "embedding: 8, loss: ego_nce, hand_boxes: 1.0}").replace("dense, stride: 1", "segments")
+    )
+    run = train_from_file(file, {"out": str(tmp_path / "run"), "steps": 2})
+    config = load_checkpoint(run / "last").config
+    assert config["egovideo"]["loss"] == "ego_nce"
+    assert len(config["labels"]) == 16
+    with pytest.raises(InputError, match="hand_boxes"):
+        train_from_file(write_tiny_config(tmp_path), {"out": str(tmp_path / "no"), "model.hand_boxes": 1.0})
+
+
+def write_tiny_config(folder: Path) -> Path:
+    (folder / "plain.yaml").write_text(TINY)
+    return folder / "plain.yaml"
 
 
 def test_several_captions_are_drawn_and_the_first_is_for_validation() -> None:

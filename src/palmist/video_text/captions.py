@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.progress import track
 
@@ -27,7 +28,7 @@ from palmist.video_sets import RenderedConfig, Videos
 from palmist.video_tasks import VideoSetConfig
 from palmist.video_text.text_videos import TextVideos
 
-__all__ = ["CAPTIONS", "captions_of", "label_caption", "labelled", "narrated_drawing"]
+__all__ = ["CAPTIONS", "captions_of", "classes_of", "hand_boxes", "label_caption", "labelled", "narrated_drawing"]
 
 CAPTIONS = ("narrations", "labels", "texts")
 #: open set -> how a label becomes a sentence; labels of other sets are sentences already.
@@ -116,6 +117,35 @@ def _narrations(config: RenderedConfig, settings: RenderSettings, names: Sequenc
         unfinished.write_text(json.dumps(told), encoding="utf-8")
         unfinished.replace(kept)
     return told
+
+
+def hand_boxes(name: str, entry: VideoSetConfig, videos: Videos) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    """For each video of a drawn set (T, 2, 4) pixels of its left and right hand, (T, 2) where they are. InputError for others."""
+    if (entry.kind or name) != "rendered":
+        raise InputError(f"model.hand_boxes needs boxes of hands, which set '{name}' does not have; expected a drawn set, or 0")
+    config = build_config(RenderedConfig, entry.options, f"{name}.options")
+    settings = build_config(RenderSettings, {"tracks": 0, **config.settings}, "settings")
+    recordings = _by_name(config.recordings)
+
+    @cache
+    def boxes(number: int) -> tuple[np.ndarray, np.ndarray]:
+        _, frames = drawn_detections(recordings[videos.names[number]], settings, config.seed)
+        places, known = np.zeros((len(frames), 2, 4), np.float32), np.zeros((len(frames), 2), bool)
+        for row, frame in enumerate(frames):
+            for hand in frame.hands:
+                places[row, hand.side], known[row, hand.side] = hand.box, True
+        return places, known
+
+    return boxes
+
+
+def classes_of(videos: Videos) -> Callable[[int], tuple[Sequence[int], Sequence[int]]]:
+    """Verb and noun classes of each video: those of a set with sentences, else its label stands for both."""
+    if isinstance(videos, TextVideos):
+        clips = videos.clips
+        return lambda number: (clips[number].verbs, clips[number].nouns)
+    labels = videos.label.tolist()
+    return lambda number: ([labels[number]], [labels[number]]) if labels[number] >= 0 else ([], [])
 
 
 @lru_cache(maxsize=4)
