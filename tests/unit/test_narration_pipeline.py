@@ -7,8 +7,8 @@ import json
 import cv2
 import numpy as np
 import pytest
-from tests.conftest import tiny_recording
 
+from conftest import tiny_recording
 from palmist.benchmark import narration_quality
 from palmist.benchmark.narration_quality import Damage, compare, damaged_detections, true_claims
 from palmist.errors import InputError

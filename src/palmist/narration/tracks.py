@@ -1,8 +1,8 @@
 """Hands and things over time: one left and one right hand, every thing under one number, short gaps filled.
 
 A detector looks at frames one by one: it misses hands, finds some that are none, tags both hands of a person as left. Here
-each frame gets at most one left and one right hand, the best choice over the whole clip by score, side tag and nearness, so that
-tags that are wrong now and then, or for both hands at once, are mended. One person is assumed.
+each frame gets at most one left and one right hand, the best choice over the whole clip by score, side tag and nearness, so
+that tags that are wrong now and then, or for both hands at once, are mended. One person is assumed.
 
 Pixels of the frames: x right, y down. Letters: T frames, N detections of a frame.
 """
