@@ -211,6 +211,13 @@ def test_contact_changes_that_last_are_told_and_flicker_is_not():
     assert [change.state for change in often.changes] == ["portable object", "none", "portable object"]
 
 
+def test_a_hand_that_touches_for_single_frames_holds_nothing():
+    hand = facts(holding([1 if t % 6 == 0 else 0 for t in range(40)])).hands["right"]
+    assert (hand.contact, hand.changes, hand.object) == ("none", (), None)
+    dropping_out = facts(holding([0 if t % 4 == 0 else 1 for t in range(40)])).hands["right"]
+    assert (dropping_out.contact, dropping_out.changes, dropping_out.object) == ("portable object", (), 0)
+
+
 def test_where_the_thing_is_before_and_after():
     found = facts(holding([1] * 40))
     relations = [(r.subject, r.relation, r.other, r.when) for r in found.relations]
