@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -87,11 +89,11 @@ def test_mirrored_reversed_and_scaled_paths():
     swap = {"left": "right", "right": "left"}
     for _ in range(20):
         path = np.cumsum(generator.normal(size=(6, 2)) * 20, 0)
-        path = np.concatenate([line(a, b, 6) for a, b in zip(path[:-1], path[1:], strict=True)])
+        path = np.concatenate([line(a, b, 6) for a, b in itertools.pairwise(path)])
         found = names(path)
         mirrored = [" ".join(swap.get(word, word) for word in name.split()) for name in found]
         assert names(path * (-1, 1)) == mirrored
-        assert names(path + (1000, -300)) == found
+        assert names(path + np.array([1000, -300])) == found
         scaled = motion_pieces(path * 3, np.arange(len(path)) / 20, 300.0, 30.0, PLAIN)
         assert [piece.direction for piece in scaled] == found
 
@@ -207,6 +209,13 @@ def test_contact_changes_that_last_are_told_and_flicker_is_not():
     assert hand.object == 0
     often = facts(holding(states), steady=0.05).hands["right"]
     assert [change.state for change in often.changes] == ["portable object", "none", "portable object"]
+
+
+def test_a_hand_that_touches_for_single_frames_holds_nothing():
+    hand = facts(holding([1 if t % 6 == 0 else 0 for t in range(40)])).hands["right"]
+    assert (hand.contact, hand.changes, hand.object) == ("none", (), None)
+    dropping_out = facts(holding([0 if t % 4 == 0 else 1 for t in range(40)])).hands["right"]
+    assert (dropping_out.contact, dropping_out.changes, dropping_out.object) == ("portable object", (), 0)
 
 
 def test_where_the_thing_is_before_and_after():

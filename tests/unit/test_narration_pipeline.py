@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
+from conftest import tiny_recording
 from palmist.benchmark import narration_quality
-from palmist.benchmark.narration_quality import Damage, compare, damaged_detections, true_claims
+from palmist.benchmark.narration_quality import Damage, Score, compare, damaged_detections, true_claims
 from palmist.errors import InputError
 from palmist.narration.claims import claims
 from palmist.narration.pipeline import Narration, NarrationSettings, narrate_detections, narrate_frames
 from palmist.perception.objects import HandBox, HandObjects, ObjectBox
 from palmist.perception.video import Clip, Frame
 from palmist.render import RenderSettings, render_clip
-from tests.conftest import tiny_recording
 
 SIDE = 160
 UP_THEN_RIGHT = [(60.0, 120.0 - 8 * t) for t in range(11)] + [(60.0 + 8 * t, 40.0) for t in range(1, 10)]
@@ -199,3 +199,24 @@ def test_the_camera_does_not_move_the_true_hands(drawn):
     """The same joints seen by a camera that stands still give the same claims, but for its first view."""
     still = render_clip(tiny_recording(40), RenderSettings(size=96, background="static", camera_motion=0.0, tracks=0), seed=0)
     assert true_claims(drawn.truth) == true_claims(still.truth)
+
+
+def test_records_pool_the_clips():
+    """Two clips: 3 of 4 said directions are true, 3 of 6 true ones are said, 9 of 10 hands have their side."""
+    scores = [Score(2, 1, 1, 4, 5, 3, 2), Score(1, 0, 2, 5, 5, 1, 3)]
+    rows = {r.name: r for r in narration_quality._records("narration", scores, ["a", "b"])}
+    values = {name.rsplit("/", 1)[1]: record.value for name, record in rows.items()}
+    assert values == pytest.approx({
+        "direction_precision": 3 / 4,
+        "direction_recall": 3 / 6,
+        "direction_f1": 2 * 0.75 * 0.5 / 1.25,
+        "direction_f1_within_45": 9 / 10,
+        "side_accuracy": 9 / 10,
+    })  # fmt: skip
+    record = rows["hod/rendered/narration/direction_precision"]
+    assert record.n == 4
+    assert record.interval is not None
+    assert record.interval[0] <= record.value <= record.interval[1]
+    assert "side_accuracy" not in {
+        r.name.rsplit("/", 1)[1] for r in narration_quality._records("narration_no_camera", scores, ["a", "b"])
+    }

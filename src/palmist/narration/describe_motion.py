@@ -15,6 +15,7 @@ from palmist.narration.facts import SIDES, ContactChange, Facts, HandFacts, Obje
 from palmist.narration.motion_pieces import PieceSettings, motion_pieces
 from palmist.narration.named_thing import named_thing
 from palmist.narration.tracks import HandTrack, ObjectTrack, Tracks
+from palmist.perception.objects import CONTACTS
 
 __all__ = ["DescribeSettings", "describe_motion"]
 
@@ -61,7 +62,8 @@ def describe_motion(
         hands[track.side] = HandFacts(seen, found, *_contact(track, tracks.time, settings.steady))
     moved = {side: sum(piece.distance for piece in hand.pieces) for side, hand in hands.items()}
     ordered = sorted(hands, key=lambda side: (-moved[side], -hands[side].seen, SIDES.index(side)))
-    told, numbers = [], {}
+    told: list[ObjectFacts] = []
+    numbers: dict[int, int] = {}
     for thing in tracks.objects:
         seen = sum(not record.filled for record in thing.records) / frames
         if seen < settings.least_seen:
@@ -107,26 +109,37 @@ def _whole(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def _contact(track: HandTrack, time: np.ndarray, steady: float) -> tuple[str, tuple[ContactChange, ...], int | None]:
-    """State at the start, the changes that last, and the object that is touched longest."""
-    stretches: list[tuple[str, int | None, float, float]] = []  # state, object, from, until
-    for record in track.records:
-        moment = float(time[record.frame])
-        if stretches and stretches[-1][0] == record.contact:
-            state, touched, start, _ = stretches[-1]
-            stretches[-1] = (state, touched if touched is not None else record.object, start, moment)
-        else:
-            stretches.append((record.contact, record.object, moment, moment))
-    ends = [later[2] for later in stretches[1:]] + [stretches[-1][3] + _step(time)]
-    lasting = [s for s, end in zip(stretches, ends, strict=True) if end - s[2] >= steady - 1e-9]
-    lasting = lasting or [max(stretches, key=lambda stretch: stretch[3] - stretch[2])]
-    changes, state = [], lasting[0][0]
-    for following, touched, start, _ in lasting[1:]:
+    """State at the start, the changes that last, and the object that is touched longest, None for a hand that touches none.
+
+    A frame has the state that most frames around it have, `steady` seconds to both sides; a state that lasts less is left out.
+    """
+    moments = time[[record.frame for record in track.records]]
+    stretches: list[tuple[str, float, float, list[int]]] = []  # state, from, until, objects touched
+    for record, moment in zip(track.records, moments.tolist(), strict=True):
+        near = [track.records[i].contact for i in np.flatnonzero(np.abs(moments - moment) <= steady + 1e-9)]
+        state = max([record.contact, *CONTACTS], key=near.count)
+        if not stretches or stretches[-1][0] != state:
+            stretches.append((state, moment, moment, []))
+        _, start, _, objects = stretches.pop()
+        if record.object is not None and record.contact == state:
+            objects.append(record.object)
+        stretches.append((state, start, moment, objects))
+    ends = [later[1] for later in stretches[1:]] + [stretches[-1][2] + _step(time)]
+    lasting = [s for s, end in zip(stretches, ends, strict=True) if end - s[1] >= steady - 1e-9]
+    lasting = lasting or [max(stretches, key=lambda stretch: stretch[2] - stretch[1])]
+    changes: list[ContactChange] = []
+    state = lasting[0][0]
+    for following, start, _, objects in lasting[1:]:
         if following != state:
-            changes.append(ContactChange(start, following, touched))
+            changes.append(ContactChange(start, following, _most_common(objects)))
             state = following
-    counted = Counter(record.object for record in track.records if record.object is not None)
-    longest = max(sorted(counted), key=lambda number: counted[number]) if counted else None
-    return lasting[0][0], tuple(changes), longest
+    return lasting[0][0], tuple(changes), _most_common([number for stretch in lasting for number in stretch[3]])
+
+
+def _most_common(numbers: list[int]) -> int | None:
+    """The number that is there most often, the lowest of several; None for none."""
+    counted = Counter(numbers)
+    return max(sorted(counted), key=lambda number: counted[number]) if counted else None
 
 
 def _step(time: np.ndarray) -> float:
