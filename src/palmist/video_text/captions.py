@@ -120,7 +120,7 @@ def _narrations(config: RenderedConfig, settings: RenderSettings, names: Sequenc
 
 
 def hand_boxes(name: str, entry: VideoSetConfig, videos: Videos) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
-    """For each video of a drawn set (T, 2, 4) pixels of its left and right hand, (T, 2) where they are. InputError for others."""
+    """For each video of a drawn set (T, 2, 4) pixels of both hands, left first, and (T, 2) known. InputError for others."""
     if (entry.kind or name) != "rendered":
         raise InputError(f"model.hand_boxes needs boxes of hands, which set '{name}' does not have; expected a drawn set, or 0")
     config = build_config(RenderedConfig, entry.options, f"{name}.options")
