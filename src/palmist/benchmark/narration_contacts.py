@@ -68,10 +68,11 @@ def held_boxes(clip: Clip) -> list[np.ndarray | None]:
 
 
 def score_contacts(clips: Sequence[tuple[Clip, str]]) -> dict[str, Metric]:
-    """clips: each with the root of its recording ("wrist" or "palm_centre"). precision and recall of "holds something" over hands and frames, and the mean overlap of the thing's box where that
+    """precision and recall of "holds something" over hands and frames, and the mean overlap of the thing's box where that
     is right; intervals by drawing whole clips.
 
-    The hand that holds is the one nearest to the thing. A thing that is hidden from view counts as not held.
+    clips: each with the root of its recording ("wrist" or "palm_centre"). The hand that holds is the one nearest to the thing.
+    A thing that is hidden from view counts as not held.
     """
     rows = []  # per clip: right, said, true, sum of overlaps
     for clip, root in clips:

@@ -179,8 +179,8 @@ class MotionHandObjects:
         settings = self._settings
         size = picture.shape[1], picture.shape[0]
         moved = palm_motion(track.points, points)
-        track.evidence = cv2.warpAffine(track.evidence, moved, size, flags=cv2.INTER_LINEAR)
-        track.evidence *= float(np.exp(-(time - track.time) / settings.memory))
+        kept = np.float32(np.exp(-(time - track.time) / settings.memory))
+        track.evidence = kept * np.asarray(cv2.warpAffine(track.evidence, moved, size, flags=cv2.INTER_LINEAR), np.float32)
         track.time, track.points = time, points
         palm = palm_motion(track.key_points, points)
         step = float(np.linalg.norm(_applied(palm, track.key_points) - _applied(track.camera, track.key_points), axis=1).mean())
