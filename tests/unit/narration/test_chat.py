@@ -133,11 +133,12 @@ def test_what_the_user_must_mend_is_said_at_once_and_without_the_key(code: int, 
     assert KEY not in repr(endpoint(server.url, key=KEY))
 
 
-def test_the_key_does_not_follow_a_redirection() -> None:
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_the_key_does_not_follow_a_redirection(code: int) -> None:
     with (
         chat_server(narration("x")) as other,
-        chat_server(status(307, Location=f"{other.url}/chat/completions")) as server,
-        pytest.raises(InputError, match="answered 307"),
+        chat_server(status(code, Location=f"{other.url}/chat/completions")) as server,
+        pytest.raises(InputError, match=f"answered {code}"),
     ):
         endpoint(server.url, key=KEY).ask(QUESTION, SCHEMA)
     assert other.asked == []
