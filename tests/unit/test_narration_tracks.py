@@ -71,6 +71,14 @@ def test_one_hand_is_never_both():
     assert [track.side for track in tracks.hands] == ["left"]
 
 
+def test_wrong_tags_of_one_hand_make_no_second_hand():
+    """One right hand, called left in every fourth frame: no left hand comes up where it is."""
+    detections = [HandObjects((hand(100 + 3 * t, 100, LEFT if t % 4 == 0 else RIGHT),)) for t in range(40)]
+    tracks = link(detections)
+    assert [track.side for track in tracks.hands] == ["right"]
+    assert not any(record.filled for record in tracks.hand("right").records)
+
+
 def test_hands_that_cross_keep_their_sides():
     detections = [HandObjects((hand(60 + 10 * t, 90, LEFT), hand(260 - 10 * t, 130, RIGHT))) for t in range(21)]
     tracks = link(detections)
@@ -179,7 +187,8 @@ def test_wrong_input_is_refused():
 
 def test_nothing_found_is_no_track():
     tracks = link([HandObjects() for _ in range(5)])
-    assert tracks.hands == () and tracks.objects == ()
+    assert tracks.hands == ()
+    assert tracks.objects == ()
 
 
 def test_a_frame_alone_is_enough():

@@ -27,6 +27,7 @@ _VIEWS = ("egocentric", "facing", "unknown")
 _MOST_HANDS = 4  # detections of a frame that are considered, the surest ones
 _BEAM = 32  # hypotheses that are kept from frame to frame
 _SAME_HAND = 0.7  # IoU from which on two boxes are one hand, found twice
+_TAKEN = 0.7  # what it costs that a hand comes up, alone, where the other one has just been: that is the same hand
 _NEW = 0.25  # what a hand costs that comes up out of nothing
 _VIEW_PRIOR = 0.02  # what the expected order of the hands is worth per frame: it decides only where the tags do not
 
@@ -270,6 +271,9 @@ def _choose_hands(
             was_left, was_right = guess.last
             worth = guess.worth + alone
             worth -= (0.0 if left is None else leaps[was_left, left]) + (0.0 if right is None else leaps[was_right, right])
+            if (left is None) != (right is None):
+                place, was, was_other = (left, was_left, was_right) if right is None else (right, was_right, was_left)
+                worth -= _TAKEN if leaps[was_other, place] < min(_NEW, leaps[was, place]) else 0.0
             key = (
                 kept[was_left] if left is None else (number, left),
                 kept[was_right] if right is None else (number, right),
