@@ -24,7 +24,7 @@ SETTINGS = {"size": 192, "framing": "hands", "tracks": 0, "rate": 20.0}
 
 @cache
 def drawn(held: str | None) -> Clip:
-    """A right hand that opens and closes, two and a third seconds, over a texture and with a moving camera."""
+    """A right hand that opens and closes, two and a half seconds, over a texture and with a moving camera."""
     return render_clip(open_data("leap_recordings")[0], RenderSettings(**SETTINGS, held=held), 0)
 
 

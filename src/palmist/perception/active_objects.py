@@ -73,7 +73,7 @@ class _Track:
 
     def __init__(self, time: float, side: int, points: np.ndarray, picture: np.ndarray) -> None:
         self.side, self.time, self.points = side, time, points
-        self.evidence = np.zeros(picture.shape[:2], np.float32)
+        self.evidence: np.ndarray = np.zeros(picture.shape[:2], np.float32)
         self.key_picture, self.key_points = picture, points
         self.camera = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])  # from the key frame to the last one
         self.steps = 0
@@ -265,8 +265,8 @@ def _misfit(before: np.ndarray, after: np.ndarray, motion: np.ndarray, slack: fl
     height, width = after.shape[:2]
     moved = cv2.warpAffine(before, motion, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if slack > 1:
-        grey = [cv2.cvtColor(np.clip(image, 0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY) for image in (after, moved)]
-        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(*grey, None)
+        new, old = (cv2.cvtColor(np.clip(image, 0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY) for image in (after, moved))
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(new, old, np.zeros((height, width, 2), np.float32))
         flow *= np.minimum(1, slack / np.maximum(np.linalg.norm(flow, axis=-1), 1e-6))[..., None]
         columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         moved = cv2.remap(moved, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -24,7 +24,7 @@ def background_motion(before: np.ndarray, after: np.ndarray, background: np.ndar
     still = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     if corners is None or len(corners) < _ENOUGH:
         return still
-    moved, there, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, None, winSize=(15, 15), maxLevel=3)
+    moved, there, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, np.empty_like(corners), winSize=(15, 15), maxLevel=3)
     kept = there[:, 0] == 1
     if kept.sum() < _ENOUGH:
         return still

@@ -257,7 +257,7 @@ def _from_arrays(arrays: dict[str, np.ndarray]) -> DetectedHandObjects:
             raise InputError(f"obj_name has shape {arrays['obj_name'].shape}; expected text, one per row of obj_dets")
         names = tuple(tuple(str(name) or None for name in arrays["obj_name"][places[1] == n]) for n in range(count))
     size = (_pixels(arrays["width"], "width"), _pixels(arrays["height"], "height"))
-    return DetectedHandObjects(arrays["time"], *tables, size, names, _facts(arrays.get("source", "")))
+    return DetectedHandObjects(arrays["time"], tables[0], tables[1], size, names, _facts(arrays.get("source", "")))
 
 
 def _from_json(loaded: Any) -> DetectedHandObjects:
@@ -315,10 +315,10 @@ def _helping_hands(clip: Any, size: tuple[int, int]) -> DetectedHandObjects:
         for frame, box in _boxes(boxes, noun, len(samples)):
             objects[frame].append([*box, 1.0])
             names[frame].append(noun)
-    tables = (tuple(check_rows(rows, "boxes", width, width) for rows in frames) for frames, width in (
-        (hands, HAND_COLUMNS), (objects, OBJECT_COLUMNS)))  # fmt: skip
+    hand_rows = tuple(check_rows(rows, "hand boxes", HAND_COLUMNS, HAND_COLUMNS) for rows in hands)
+    object_rows = tuple(check_rows(rows, "object boxes", OBJECT_COLUMNS, OBJECT_COLUMNS) for rows in objects)
     facts = {**_facts("Helping Hands' boxes for EgoClip"), "video": clip.get("video_uid")}
-    return DetectedHandObjects(time, *tables, size, tuple(map(tuple, names)), facts)
+    return DetectedHandObjects(time, hand_rows, object_rows, size, tuple(map(tuple, names)), facts)
 
 
 def _boxes(boxes: Any, what: str, count: int) -> list[tuple[int, list[float]]]:
@@ -343,7 +343,7 @@ def _boxes(boxes: Any, what: str, count: int) -> list[tuple[int, list[float]]]:
 def _is_wanted(clip: Any, video: str | None, start: float | None) -> bool:
     if not isinstance(clip, dict):
         raise InputError("it holds something else than clips; expected objects with video_uid, samples_sec and boxes")
-    given = clip.get("start_sec")
+    given: Any = clip.get("start_sec")
     near = start is None or (_is_number(given) and abs(given - start) < 1e-3)
     return near and (video is None or clip.get("video_uid") == video)
 
