@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -87,11 +89,11 @@ def test_mirrored_reversed_and_scaled_paths():
     swap = {"left": "right", "right": "left"}
     for _ in range(20):
         path = np.cumsum(generator.normal(size=(6, 2)) * 20, 0)
-        path = np.concatenate([line(a, b, 6) for a, b in zip(path[:-1], path[1:], strict=True)])
+        path = np.concatenate([line(a, b, 6) for a, b in itertools.pairwise(path)])
         found = names(path)
         mirrored = [" ".join(swap.get(word, word) for word in name.split()) for name in found]
         assert names(path * (-1, 1)) == mirrored
-        assert names(path + (1000, -300)) == found
+        assert names(path + np.array([1000, -300])) == found
         scaled = motion_pieces(path * 3, np.arange(len(path)) / 20, 300.0, 30.0, PLAIN)
         assert [piece.direction for piece in scaled] == found
 

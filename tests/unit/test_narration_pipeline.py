@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from conftest import tiny_recording
 from palmist.benchmark import narration_quality
 from palmist.benchmark.narration_quality import Damage, compare, damaged_detections, true_claims
 from palmist.errors import InputError
@@ -16,7 +17,6 @@ from palmist.narration.pipeline import Narration, NarrationSettings, narrate_det
 from palmist.perception.objects import HandBox, HandObjects, ObjectBox
 from palmist.perception.video import Clip, Frame
 from palmist.render import RenderSettings, render_clip
-from tests.conftest import tiny_recording
 
 SIDE = 160
 UP_THEN_RIGHT = [(60.0, 120.0 - 8 * t) for t in range(11)] + [(60.0 + 8 * t, 40.0) for t in range(1, 10)]

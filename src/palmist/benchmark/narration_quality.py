@@ -79,14 +79,15 @@ class Score:
 def damaged_detections(truth: Truth, damage: Damage, seed: int) -> tuple[list[HandObjects], list[dict[int, int]]]:
     """Detections of T frames, and for each the true side of the hands that are real, by their place."""
     generator = np.random.default_rng([seed, *truth.metadata["name"].encode()])
-    drawn = (truth.boxes[..., 2:] > truth.boxes[..., :2]).all(-1)  # (T, 2)
+    drawn: np.ndarray = np.all(truth.boxes[..., 2:] > truth.boxes[..., :2], axis=-1)  # (T, 2)
     extent = truth.boxes[..., 2:] - truth.boxes[..., :2]
     typical = np.median(extent[drawn], axis=0) if drawn.any() else np.ones(2)
     side = truth.metadata["settings"]["size"]
     left_only = generator.random() < damage.all_left and bool(drawn.all(1).any())
     detections, real = [], []
     for frame in range(len(truth.time)):
-        hands, sides = [], {}
+        hands: list[HandBox] = []
+        sides: dict[int, int] = {}
         for hand in range(2):
             missed, flipped = generator.random() < damage.missed, generator.random() < damage.wrong_tag
             edges, score = generator.normal(size=4) * damage.jitter, generator.uniform(0.5, 1.0)

@@ -141,7 +141,7 @@ def _subjects(clause: str, before: tuple[str, ...]) -> tuple[str, ...]:
     if "BOTHHANDS" in names or {"LEFTHAND", "RIGHTHAND"} <= set(names):
         return ("left hand", "right hand")
     if names[0] == "OTHERHAND":
-        return {("right hand",): ("left hand",), ("left hand",): ("right hand",)}.get(before, ())
+        return ("left hand",) if before == ("right hand",) else ("right hand",) if before == ("left hand",) else ()
     return ("left hand",) if names[0] == "LEFTHAND" else ("right hand",)
 
 

@@ -61,7 +61,8 @@ def describe_motion(
         hands[track.side] = HandFacts(seen, found, *_contact(track, tracks.time, settings.steady))
     moved = {side: sum(piece.distance for piece in hand.pieces) for side, hand in hands.items()}
     ordered = sorted(hands, key=lambda side: (-moved[side], -hands[side].seen, SIDES.index(side)))
-    told, numbers = [], {}
+    told: list[ObjectFacts] = []
+    numbers: dict[int, int] = {}
     for thing in tracks.objects:
         seen = sum(not record.filled for record in thing.records) / frames
         if seen < settings.least_seen:

@@ -215,7 +215,8 @@ def _sampled(frames: Iterable[Frame], samples: int | None) -> tuple[Iterable[Fra
 def _boxes_of_all(detections: Sequence[HandObjects], chosen: Sequence[int], count: int) -> list[np.ndarray]:
     """Boxes of each of `count` frames: where the detector did not look, those of the frames before and after that it saw."""
     found = [
-        np.array([thing.box for thing in (*frame.hands, *frame.objects)], np.float64).reshape(-1, 4) for frame in detections
+        np.array([hand.box for hand in frame.hands] + [thing.box for thing in frame.objects], np.float64).reshape(-1, 4)
+        for frame in detections
     ]
     out = []
     for number in range(count):

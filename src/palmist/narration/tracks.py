@@ -1,8 +1,8 @@
 """Hands and things over time: one left and one right hand, every thing under one number, short gaps filled.
 
 A detector looks at frames one by one: it misses hands, finds some that are none, tags both hands of a person as left. Here
-each frame gets at most one left and one right hand, the best choice over the whole clip by score, side tag and nearness, so that
-tags that are wrong now and then, or for both hands at once, are mended. One person is assumed.
+each frame gets at most one left and one right hand, the best choice over the whole clip by score, side tag and nearness, so
+that tags that are wrong now and then, or for both hands at once, are mended. One person is assumed.
 
 Pixels of the frames: x right, y down. Letters: T frames, N detections of a frame.
 """
@@ -120,7 +120,8 @@ class Tracks:
             )
             time = np.array(data["time"], np.float64)
             tracks = cls(time, int(data["width"]), int(data["height"]), hands, objects)
-            frames = [record.frame for track in (*hands, *objects) for record in track.records]
+            frames = [record.frame for hand in hands for record in hand.records]
+            frames += [record.frame for thing in objects for record in thing.records]
             if time.ndim != 1 or any(not 0 <= frame < len(time) for frame in frames):
                 raise ValueError("a record of a frame that does not exist")
             if any(hand.side not in SIDES for hand in hands):
@@ -260,7 +261,7 @@ def _choose_hands(
     for number, found in enumerate(hands):
         options = [(pair, _worth(found, pair, settings)) for pair in _pairs(len(found))]
         lasts = {last for guess in guesses for last in guess.last}
-        leaps = {
+        leaps: dict[tuple[_Last, int], float] = {
             (last, place): _leap(time, number, hand, last, hands, size, settings)
             for last in lasts
             for place, hand in enumerate(found)
@@ -271,9 +272,10 @@ def _choose_hands(
             was_left, was_right = guess.last
             worth = guess.worth + alone
             worth -= (0.0 if left is None else leaps[was_left, left]) + (0.0 if right is None else leaps[was_right, right])
-            if (left is None) != (right is None):
-                place, was, was_other = (left, was_left, was_right) if right is None else (right, was_right, was_left)
-                worth -= _TAKEN if leaps[was_other, place] < min(_NEW, leaps[was, place]) else 0.0
+            if left is not None and right is None:
+                worth -= _TAKEN if leaps[was_right, left] < min(_NEW, leaps[was_left, left]) else 0.0
+            elif right is not None and left is None:
+                worth -= _TAKEN if leaps[was_left, right] < min(_NEW, leaps[was_right, right]) else 0.0
             key = (
                 kept[was_left] if left is None else (number, left),
                 kept[was_right] if right is None else (number, right),
@@ -282,13 +284,13 @@ def _choose_hands(
                 best[key] = _Guess(worth, key, (left, right), guess)
         guesses = sorted(best.values(), key=lambda guess: -guess.worth)[:_BEAM]
     chosen: tuple[dict[int, HandBox], dict[int, HandBox]] = ({}, {})
-    guess: _Guess | None = guesses[0]
+    best_of_all: _Guess | None = guesses[0]
     for number in reversed(range(len(hands))):
-        assert guess is not None
-        for side, place in enumerate(guess.pair):
-            if place is not None:
-                chosen[side][number] = hands[number][place]
-        guess = guess.before
+        assert best_of_all is not None
+        for side, taken in enumerate(best_of_all.pair):
+            if taken is not None:
+                chosen[side][number] = hands[number][taken]
+        best_of_all = best_of_all.before
     return chosen
 
 
