@@ -14,11 +14,12 @@ from palmist.perception.detection import HandDetection
 from palmist.readers import open_data
 from palmist.recording import Recording
 from palmist.render import HELD_THINGS, Clip, RenderSettings, is_held, render_clip
+from palmist.skeleton import PALM
 
 __all__ = ["TrueHands", "contacts", "held_boxes", "score_contacts"]
 
 _COMMAND = "palmist benchmark quality --only contacts"
-_SIZE, _RATE, _LONGEST = 256, 20.0, 60
+_SIZE, _RATE = 256, 20.0
 _PORTABLE = 3
 #: Recordings of asl_words (spread evenly) and takes of leap_recordings that are drawn; each with every thing and with none.
 _WORDS, _TAKES = 3, (0, 5, 13)
@@ -27,23 +28,25 @@ _WORDS, _TAKES = 3, (0, 5, 13)
 class TrueHands:
     """The joints of a drawn clip, frame by frame (a HandTracker): hands of which all joints are known and something is seen.
 
-    mirrored: for the clip's frames turned left to right. repeat_last: how often the last frame may come again.
+    root: of the recording; where joint 0 is the palm's centre, the wrist is put where it is drawn, as far behind the centre as
+    the knuckles are before it. mirrored: for the clip's frames turned left to right. repeats: the last frame may come again.
     """
 
-    def __init__(self, clip: Clip, mirrored: bool = False, repeat_last: int = 0) -> None:
+    def __init__(self, clip: Clip, root: str = "wrist", mirrored: bool = False, repeats: bool = False) -> None:
         self.clip, self.mirrored, self.next = clip, mirrored, 0
-        self._last = len(clip.frames) - 1
-        self._repeat = repeat_last
+        self._root, self._repeats = root, repeats
 
     def detect(self, time: float, frame: np.ndarray) -> Sequence[HandDetection]:
         """The hands of the next frame; time and frame are not looked at."""
-        number = min(self.next, self._last) if self._repeat else self.next
+        number = min(self.next, len(self.clip.frames) - 1) if self._repeats else self.next
         truth, size = self.clip.truth, self.clip.frames.shape[1]
         self.next += 1
         found = []
         for side in range(2):
             if truth.known[number, side].all() and truth.boxes[number, side].any():
                 places = (truth.joints[number, side].astype(np.float64) + 0.5) / size
+                if self._root == "palm_centre":
+                    places[0] = 2 * places[0] - places[list(PALM[1:])].mean(0)
                 if self.mirrored:
                     places[:, 0] = 1 - places[:, 0]
                 image = np.concatenate([places, np.zeros((21, 1))], 1)
@@ -64,15 +67,16 @@ def held_boxes(clip: Clip) -> list[np.ndarray | None]:
     return boxes
 
 
-def score_contacts(clips: Sequence[Clip], detector: type[MotionHandObjects] = MotionHandObjects) -> dict[str, Metric]:
+def score_contacts(clips: Sequence[tuple[Clip, str]]) -> dict[str, Metric]:
     """precision and recall of "holds something" over hands and frames, and the mean overlap of the thing's box where that
     is right; intervals by drawing whole clips.
 
-    The hand that holds is the one nearest to the thing. A thing that is hidden from view counts as not held.
+    clips: each with the root of its recording ("wrist" or "palm_centre"). The hand that holds is the one nearest to the thing.
+    A thing that is hidden from view counts as not held.
     """
     rows = []  # per clip: right, said, true, sum of overlaps
-    for clip in clips:
-        found = detector(TrueHands(clip))
+    for clip, root in clips:
+        found = MotionHandObjects(TrueHands(clip, root))
         right = said = true = 0
         overlaps = 0.0
         for time, frame, box in zip(clip.truth.time, clip.frames, held_boxes(clip), strict=True):
@@ -102,7 +106,9 @@ def contacts() -> list[BenchmarkRecord]:
     words, takes = open_data("asl_words"), open_data("leap_recordings")
     signed = [word for word in words if word.valid.all()]
     chosen = [signed[int(place)] for place in np.linspace(0, len(signed) - 1, _WORDS)] + [takes[place] for place in _TAKES]
-    clips = [_draw(recording, held, seed) for seed, recording in enumerate(chosen) for held in (None, *HELD_THINGS)]
+    clips = [
+        (_draw(recording, held, seed), recording.root) for seed, recording in enumerate(chosen) for held in (None, *HELD_THINGS)
+    ]
     return [
         make_record(f"hod/rendered/motion_contact/{name}", value.value, "share", value.n, _COMMAND, value.interval, seeds=(0,))
         for name, value in score_contacts(clips).items()
@@ -111,8 +117,7 @@ def contacts() -> list[BenchmarkRecord]:
 
 
 def _draw(recording: Recording, held: str | None, seed: int) -> Clip:
-    clip = render_clip(recording, RenderSettings(size=_SIZE, rate=_RATE, framing="hands", tracks=0, held=held), seed)
-    return clip
+    return render_clip(recording, RenderSettings(size=_SIZE, rate=_RATE, framing="hands", tracks=0, held=held), seed)
 
 
 def _ratio(counts: np.ndarray) -> Metric:

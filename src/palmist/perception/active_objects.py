@@ -13,6 +13,7 @@ What follows from that, for better or worse:
 - What the hand's outline covers is not found: a small ball, a pen in the fist. A thing that shows only on one side of the hand
   gets a box of what shows, and the hand's part of it is missing.
 - Plain things before plain backgrounds look alike under both motions and are missed; so is what turns out of the picture.
+- What is larger than five palms is taken for a body, or a second background, and left out.
 - Sleeves, watches and a forearm that is bent far at the wrist move with the palm too and may be taken for a thing.
 - Two hands on one thing give one object where their boxes mostly agree.
 
@@ -51,6 +52,7 @@ class MotionSettings:
     most: where evidence stops growing.
     margin: around the hand's flesh, in palm lengths, where nothing is believed. reach: how near fingers the thing must come.
     least_area: of the thing's visible part, in square palm lengths; half of that is enough to keep it.
+    largest: palm lengths along a side from which on what moves is no thing but the body, or a second background.
     memory: seconds in which evidence falls to 1 / e without motion. longest_miss: seconds that a lost hand is waited for.
     """
 
@@ -63,6 +65,7 @@ class MotionSettings:
     margin: float = 0.08
     reach: float = 0.55
     least_area: float = 0.08
+    largest: float = 5.0
     memory: float = 10.0
     longest_miss: float = 0.5
 
@@ -176,8 +179,8 @@ class MotionHandObjects:
         settings = self._settings
         size = picture.shape[1], picture.shape[0]
         moved = palm_motion(track.points, points)
-        track.evidence = cv2.warpAffine(track.evidence, moved, size, flags=cv2.INTER_LINEAR)
-        track.evidence *= float(np.exp(-(time - track.time) / settings.memory))
+        kept = np.float32(np.exp(-(time - track.time) / settings.memory))
+        track.evidence = kept * np.asarray(cv2.warpAffine(track.evidence, moved, size, flags=cv2.INTER_LINEAR), np.float32)
         track.time, track.points = time, points
         palm = palm_motion(track.key_points, points)
         step = float(np.linalg.norm(_applied(palm, track.key_points) - _applied(track.camera, track.key_points), axis=1).mean())
@@ -210,8 +213,10 @@ class MotionHandObjects:
         for track in tracks:
             thing = None
             if track.steps >= 2:
-                least = settings.least_area * palm_length(track.points) ** 2 * (0.5 if track.holds else 1.0)
-                thing = _carried(track.evidence, settings.sure, hidden, tip_mask(track.points, shape, settings.reach), least)
+                palm = palm_length(track.points)
+                least = settings.least_area * palm**2 * (0.5 if track.holds else 1.0)
+                near = tip_mask(track.points, shape, settings.reach)
+                thing = _carried(track.evidence, settings.sure, hidden, near, least, settings.largest * palm)
             track.holds = thing is not None
             found.append(thing)
         return found
@@ -240,17 +245,19 @@ class MotionHandObjects:
 
 
 def _carried(
-    evidence: np.ndarray, sure: float, hidden: np.ndarray, near: np.ndarray, least: float
+    evidence: np.ndarray, sure: float, hidden: np.ndarray, near: np.ndarray, least: float, largest: float
 ) -> tuple[np.ndarray, float] | None:
-    """Box and score of the patches of evidence (H, W) that are not hidden and come near the fingers."""
+    """Box and score of the patches of evidence (H, W) that are not hidden and come near the fingers; least: pixels of area,
+    largest: pixels along a side."""
     mask = ((evidence > sure / 3) & ~hidden).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    count, labels, _, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    count, labels, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     clear = np.bincount(labels[evidence > sure], minlength=count)  # pixels of each patch that are surely the palm's
     touching = np.zeros(count, bool)
     touching[np.unique(labels[near & (evidence > sure)])] = True
     touching[0] = False
     touching &= clear >= least / 3
+    touching &= statistics[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(1) <= largest
     if clear[touching].sum() < least:
         return None
     thing = touching[labels]
@@ -266,7 +273,9 @@ def _misfit(before: np.ndarray, after: np.ndarray, motion: np.ndarray, slack: fl
     moved = cv2.warpAffine(before, motion, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     if slack > 1:
         new, old = (cv2.cvtColor(np.clip(image, 0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY) for image in (after, moved))
-        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(new, old, np.zeros((height, width, 2), np.float32))
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST).calc(
+            new, old, np.zeros((height, width, 2), np.float32)
+        )
         flow *= np.minimum(1, slack / np.maximum(np.linalg.norm(flow, axis=-1), 1e-6))[..., None]
         columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
         moved = cv2.remap(moved, columns + flow[..., 0], rows + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
