@@ -14,6 +14,7 @@ from narrated_clips import write_clip
 from palmist.narration.output import NarrationFolder, read_lines
 
 SETTINGS = {"source": "x"}
+PATHS = (str(Path(__file__).parent), str(Path(__file__).parents[1]))  # of the tests' own modules
 
 
 def line(number: int) -> dict:
@@ -78,7 +79,7 @@ def test_bytes_changed_in_the_middle(seed: int, whole: bytes, tmp_path: Path) ->
 
 WRITER = """
 import sys
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from test_narration_files import SETTINGS, line
 from palmist.narration.output import NarrationFolder
 
@@ -90,7 +91,7 @@ for number in range(100_000):
 
 
 def test_killed_while_writing(tmp_path: Path) -> None:
-    arguments = [sys.executable, "-c", WRITER, str(tmp_path / "out"), str(Path(__file__).parent)]
+    arguments = [sys.executable, "-c", WRITER, str(tmp_path / "out"), *PATHS]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None
         for text in writer.stdout:
@@ -108,7 +109,7 @@ def test_killed_while_writing(tmp_path: Path) -> None:
 
 RUN = """
 import sys
-sys.path.insert(0, sys.argv[3])
+sys.path[:0] = sys.argv[3:]
 from pathlib import Path
 from palmist.narration.many import DetectorChoice, Job
 from palmist.narration.output import NarrationFolder
@@ -127,7 +128,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_end(tmp_path: Path) -> None:
     write_clip(tmp_path / "clips", "b", 50, (-2, 0))
 
     def arguments(out: str) -> list[str]:
-        return [sys.executable, "-c", RUN, str(tmp_path / "clips"), str(tmp_path / out), str(Path(__file__).parent)]
+        return [sys.executable, "-c", RUN, str(tmp_path / "clips"), str(tmp_path / out), *PATHS]
 
     with subprocess.Popen(arguments("cut"), stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
