@@ -41,6 +41,11 @@ class Handler(BaseHTTPRequestHandler):
         with contextlib.suppress(ConnectionError):
             (answers.pop(0) if len(answers) > 1 else answers[0])(self)
 
+    def do_GET(self) -> None:
+        self.chat.asked.append(Asked(self.path, dict(self.headers), {}))
+        with contextlib.suppress(ConnectionError):
+            self.send(404, b"")
+
     def log_message(self, *_: object) -> None:
         pass
 

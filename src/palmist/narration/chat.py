@@ -89,6 +89,9 @@ class ChatEndpoint:
             raise InputError("the endpoint needs the name of a model; give --llm-model or set PALMIST_LLM_MODEL")
         if self.key is not None and not (self.key.isascii() and self.key.isprintable() and self.key.strip()):
             raise InputError("PALMIST_LLM_KEY holds something that cannot be sent; expected printable ASCII on one line")
+        path = parts.path.rstrip("/")
+        path = path if path.endswith("/chat/completions") else f"{path}/chat/completions"
+        self._address = urllib.parse.urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
         self._plain = False  # set once the server has refused the options that not every server knows
         self._opener = urllib.request.build_opener(_NoRedirect)
 
@@ -129,10 +132,8 @@ class ChatEndpoint:
         if not self._plain:
             wanted = {"name": "answer", "strict": True, "schema": schema}
             body |= {"temperature": 0, "response_format": {"type": "json_schema", "json_schema": wanted}}
-        path = self.url.rstrip("/")
-        path = path if path.endswith("/chat/completions") else f"{path}/chat/completions"
         headers = {"Content-Type": "application/json", "User-Agent": "palmist"}
-        request = urllib.request.Request(path, json.dumps(body).encode(), headers, method="POST")
+        request = urllib.request.Request(self._address, json.dumps(body).encode(), headers, method="POST")
         if self.key is not None:
             request.add_unredirected_header("Authorization", f"Bearer {self.key}")
         self.requests += 1
@@ -172,7 +173,8 @@ class ChatEndpoint:
             403: "set PALMIST_LLM_KEY to a key that may do this",
             404: "check the address and --llm-model",
         }.get(code, "check the address, it usually ends with /v1")
-        raise InputError(f"the endpoint {self.url} answered {code} ({self._shown(said) or 'without a reason'}); {fix}")
+        place = self._address.split("?")[0]  # what follows may be secret
+        raise InputError(f"the endpoint {place} answered {code} ({self._shown(said) or 'without a reason'}); {fix}")
 
     def _answer(self, body: bytes) -> str:
         try:

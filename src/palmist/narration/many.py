@@ -230,9 +230,11 @@ def ray_session(options: RayOptions) -> Iterator[Any]:
         local = {} if options.address is not None else {"num_cpus": options.workers, "include_dashboard": False}
         try:
             ray.init(address=options.address, log_to_driver=False, logging_level="ERROR", **local)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except Exception as error:  # Ray raises plain ones too, as for a start that takes too long
             place = "on this machine" if options.address is None else f"at {options.address}"
-            raise InputError(f"Ray does not answer {place} ({error}); check --ray-address, or leave --ray out") from error
+            raise InputError(
+                f"Ray does not answer {place} ({_short(error)}); check --ray-address, or leave --ray out"
+            ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -243,6 +245,10 @@ def ray_session(options: RayOptions) -> Iterator[Any]:
     finally:
         if began:
             ray.shutdown()
+
+
+def _short(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
 def _packed(image: np.ndarray) -> bytes:

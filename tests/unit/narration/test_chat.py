@@ -122,6 +122,13 @@ def test_a_bad_request_that_stays_bad_is_no_answer() -> None:
         endpoint(server.url).ask(QUESTION, SCHEMA)
 
 
+def test_a_query_goes_along_and_is_not_shown() -> None:
+    with chat_server(status(404)) as server, pytest.raises(InputError) as error:
+        endpoint(f"{server.url}?api-version=2&code={KEY}").ask(QUESTION, SCHEMA)
+    assert server.asked[0].path == f"/v1/chat/completions?api-version=2&code={KEY}"
+    assert KEY not in str(error.value)
+
+
 @pytest.mark.parametrize(("code", "fix"), [(401, "PALMIST_LLM_KEY"), (403, "PALMIST_LLM_KEY"), (404, "--llm-model")])
 def test_what_the_user_must_mend_is_said_at_once_and_without_the_key(code: int, fix: str) -> None:
     with chat_server(status(code, f"Incorrect key {KEY}\x1b[31m given")) as server, pytest.raises(InputError) as error:
@@ -133,11 +140,12 @@ def test_what_the_user_must_mend_is_said_at_once_and_without_the_key(code: int, 
     assert KEY not in repr(endpoint(server.url, key=KEY))
 
 
-def test_the_key_does_not_follow_a_redirection() -> None:
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_the_key_does_not_follow_a_redirection(code: int) -> None:
     with (
         chat_server(narration("x")) as other,
-        chat_server(status(307, Location=f"{other.url}/chat/completions")) as server,
-        pytest.raises(InputError, match="answered 307"),
+        chat_server(status(code, Location=f"{other.url}/chat/completions")) as server,
+        pytest.raises(InputError, match=f"answered {code}"),
     ):
         endpoint(server.url, key=KEY).ask(QUESTION, SCHEMA)
     assert other.asked == []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+import types
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,9 +125,23 @@ def test_no_clips_need_no_ray(folder: Path) -> None:
 
 
 def test_without_ray_one_sentence_says_so(folder: Path, listing: Listing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"palmist\[distributed\]"):
         list(narrate_many(listing.spans, job(folder), RayOptions()))
+
+
+def test_a_ray_that_does_not_start_is_one_sentence(folder: Path, listing: Listing, monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(**_: object) -> None:
+        raise Exception("The current node timed out\nduring startup.")
+
+    stub = types.ModuleType("ray")
+    stub.init, stub.is_initialized, stub.data = init, lambda: False, types.ModuleType("ray.data")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "ray", stub)
+    monkeypatch.setitem(sys.modules, "ray.data", stub.data)
+    with pytest.raises(InputError, match=r"Ray does not answer on this machine .*timed out during startup"):
+        list(narrate_many(listing.spans, job(folder), RayOptions()))
+    with pytest.raises(InputError, match="at there:1"):
+        list(narrate_many(listing.spans, job(folder), RayOptions(1, "there:1")))
 
 
 @pytest.mark.slow

@@ -94,6 +94,14 @@ def test_lines_end_in_the_order_of_the_source_each_once(lines: list[dict], tmp_p
     assert (once / "narrations.jsonl").read_bytes() == (tmp_path / "narrations.jsonl").read_bytes()
 
 
+def test_lines_in_another_order_are_put_in_the_sources(lines: list[dict], tmp_path: Path) -> None:
+    a, b, c, d = lines
+    write(tmp_path, [c, a, d, b], [line["uid"] for line in lines])
+    assert list(read_lines(tmp_path / "narrations.jsonl")) == lines
+    write(tmp_path, [], [d["uid"], c["uid"]])  # those that are not expected come after those that are
+    assert [row["uid"] for row in rows(tmp_path)] == [line["uid"] for line in (d, c, a, b)]
+
+
 def test_clips_without_hands_are_in_the_lines_alone(lines: list[dict], tmp_path: Path) -> None:
     write(tmp_path, [{**lines[0], "hands_seen": 0.49}, {**lines[1], "hands_seen": 0.5}])
     assert [row["uid"] for row in rows(tmp_path)] == [lines[1]["uid"]]
