@@ -32,7 +32,7 @@ __all__ = ["VideoTextDataConfig", "VideoTextTask", "load_video_text_network"]
 class VideoTextDataConfig(VideoDataConfig):
     """`data` of the task egovideo: that of all video tasks, and the captions.
 
-    captions: "narrations" (the label and how each hand moves, both or one of them by chance), "labels" (the label alone),
+    captions: "narrations" (the label and how each hand moves), "labels" (the label alone),
     "texts" (the sentences of a set of clips with texts), or a file of `palmist narrate` (.jsonl), whose narrations are found by
     the videos' names. merges: a local file of CLIP's byte pairs; None: `learnt` pairs are learnt from the captions. weights: a
     local file of CLIP's weights to begin from. mix has to be None.

@@ -7,7 +7,8 @@ A, who is in no training:
 - retrieval by narrations: every clip's caption tells its label and how its hands moved; texts find clips and clips texts. The
   relevancy of a pair is that of EPIC-KITCHENS-100: half for the same label, half for the overlap of what is claimed of hands.
 - retrieval by labels: the 16 labels as sentences.
-- zero-shot classification by classes in words: the labels, and the ways in which the right hand moves farthest.
+- zero-shot classification by classes in words: the labels, and the ways in which the right hand moves farthest, each as the
+  mean of the sentence behind every label, since whatever word is signed should not matter.
 
 What moved is known from the recordings' own joints, not from pixels. Intervals resample seeds and, within them, sessions or
 texts.
@@ -102,7 +103,7 @@ def _measure(checkpoint: Path) -> dict[str, np.ndarray]:
         "clips": clips,
         "captions": reader.embed_texts(known.captions),
         "labels": reader.embed_texts(known.labels),
-        "directions": class_vectors(reader, DIRECTIONS, [direction_sentence("{}")]),
+        "directions": class_vectors(reader, DIRECTIONS, [f"{label} {direction_sentence('{}')}" for label in known.labels]),
     }
 
 

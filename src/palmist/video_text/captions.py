@@ -1,7 +1,7 @@
 """Captions of videos: their labels as sentences, narrations of what the hands do, or a file of narrations.
 
 >>> captions_of("narrations", "rendered", entry, videos)[0]
-('The person signs hello. The right hand moves up.', 'The right hand moves up.', 'The person signs hello.')
+('The person signs hello. The right hand moves up and then to the right.',)
 """
 
 from __future__ import annotations
@@ -55,8 +55,13 @@ def labelled(label: str, name: str, entry: VideoSetConfig) -> str:
 
 
 def narrated_drawing(recording: Recording, settings: RenderSettings, seed: int = 0) -> Narration:
-    """The narration of a drawn recording, from the boxes around its projected joints (`palmist.narration.drawn`)."""
+    """The narration of a drawn recording, from the boxes around its projected joints (`palmist.narration.drawn`).
+
+    The first frame is left out where there are others: in asl_words it often shows the hands somewhere else.
+    """
     time, detections = drawn_detections(recording, settings, seed)
+    if len(time) > 1:
+        time, detections = time[1:], detections[1:]
     size = (settings.size, settings.size)
     return narrate_detections(time, size, detections, source=recording.name, detector={"name": "projected joints"})
 
@@ -92,7 +97,7 @@ def captions_of(kind: str, name: str, entry: VideoSetConfig, videos: Videos) -> 
         )
     settings = build_config(RenderSettings, {"tracks": 0, **config.settings}, "settings")
     told = _narrations(config, settings, videos.names)
-    return [(f"{sentence} {text}".strip(), text, sentence) for sentence, text in zip(sentences, told, strict=True)]
+    return [(f"{sentence} {text}".strip(),) for sentence, text in zip(sentences, told, strict=True)]
 
 
 def _narrations(config: RenderedConfig, settings: RenderSettings, names: Sequence[str]) -> list[str]:
