@@ -128,6 +128,42 @@ _NETWORKS = (
 _GOALS = {"emim": "≥ 0.95", "trec": "≥ 0.95", "uniformer": "0.125 by chance"}
 DIRECTIONS = tuple((text, f"directions/all/{name}/accuracy", _GOALS.get(name, "")) for name, text in _NETWORKS)
 _DRAWN = "rendered_asl_words/cross_signer_a"
+_NARRATED = (
+    ("narration", "with the camera's motion removed"),
+    ("narration_no_camera", "camera's motion left in"),
+)
+_SAID = (
+    ("direction_precision", "directions, precision"),
+    ("direction_recall", "directions, recall"),
+    ("direction_f1", "directions, F1"),
+    ("side_accuracy", "sides, accuracy"),
+)
+NARRATION = (
+    *((f"{what}, {text}", f"hod/rendered/{name}/{metric}", "") for metric, what in _SAID for name, text in _NARRATED),
+    ("a held thing told from an empty hand by motion, precision", "hod/rendered/motion_contact/precision", ""),
+    ("— recall", "hod/rendered/motion_contact/recall", ""),
+    ("— overlap of its box with the true one (IoU)", "hod/rendered/motion_contact/object_iou", ""),
+)
+_TWO_TOWERS = (
+    ("egovideo", "narrations as captions, motion adapters"),
+    ("egovideo_no_adapter", "narrations, no adapters"),
+    ("egovideo_labels", "labels as captions, motion adapters"),
+    ("egovideo_labels_no_adapter", "labels, no adapters"),
+)
+_ASKED = (
+    ("map", "retrieval by narrations, mAP", ""),
+    ("map_video_to_text", "— video to text", ""),
+    ("map_text_to_video", "— text to video", ""),
+    ("ndcg", "retrieval by narrations, nDCG", ""),
+    ("labels_map", "retrieval by labels, mAP", ""),
+    ("zero_shot_words_accuracy", "16 labels as sentences, accuracy", "0.063 by chance"),
+    ("zero_shot_directions_accuracy", "8 directions as sentences, accuracy", ""),
+)
+VIDEO_TEXT = tuple(
+    (f"{what}: {text}", f"hod/rendered/{name}/{metric}", goal if name == "egovideo" else "")
+    for metric, what, goal in _ASKED
+    for name, text in _TWO_TOWERS
+)
 _CONTROLS = (
     *((f"{count}_points", f"{count} points") for count in (10, 25, 50, 100, 200, 400)),
     ("foreground", "without points that move as most do"),
@@ -264,6 +300,8 @@ TABLES = (
     ("Video: points on rendered clips with known truth, hands in real clips", VIDEO),
     ("Which way does a textured patch move? (accuracy on 8 directions)", DIRECTIONS),
     ("Drawn words of an unseen signer, by video networks (accuracy of 16)", DRAWN_WORDS),
+    ("Narrations of drawn clips with known motion: which hand moves which way", NARRATION),
+    ("Video and text on drawn words of an unseen signer: retrieval and classes in words, three seeds", VIDEO_TEXT),
     ("Image estimator (preset small): drawn frames of people and takes it never saw, and one real clip", ESTIMATOR),
     ("Speed (CPU time of one thread)", SPEED),
 )

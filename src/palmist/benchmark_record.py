@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from palmist.errors import InputError
+from palmist.input_files import damage_named, read_json
 
 _NAME = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+){3}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -90,7 +91,8 @@ class BenchmarkRecord:
         expected = {f.name for f in fields(cls)}
         if set(data) != expected:
             raise InputError(f"A benchmark record has the fields {sorted(data)}; expected exactly {sorted(expected)}.")
-        return cls(**data)
+        with damage_named("a benchmark record", "fields of the documented types"):
+            return cls(**data)
 
 
 def make_record(
@@ -127,10 +129,7 @@ def read_records(path: str | Path) -> list[BenchmarkRecord]:
     path = Path(path)
     if not path.exists():
         return []
-    try:
-        items = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path.name} is not valid JSON ({error}); regenerate it with palmist benchmark.") from error
+    items = read_json(path, "benchmark records; regenerate them with palmist benchmark")
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise InputError(f"{path.name} does not hold a list of records; regenerate it with palmist benchmark.")
     records = [BenchmarkRecord.from_json(item) for item in items]

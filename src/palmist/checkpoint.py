@@ -1,7 +1,7 @@
 """Checkpoints: a folder that holds a trained model and everything that is needed to use it.
 
     model.safetensors   the weights, and under the prefix "statistics/" the arrays that travel with them
-    config.json         format name and version, the resolved configuration, small statistics
+    config.json         format name and version, the resolved configuration, small statistics, checksums of itself and the weights
     card.md             the model card
 
 Nothing in it is a pickle, so loading a stranger's checkpoint runs no foreign code. A folder is written beside its
@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from palmist.errors import InputError
+from palmist.input_files import read_json
 
 FORMAT = "palmist-checkpoint"
 VERSION = 1
@@ -99,7 +101,9 @@ def save_checkpoint(
 
     def fill(folder: Path) -> None:
         save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-        (folder / CONFIG_FILE).write_text(text + "\n", encoding="utf-8")
+        checksums = {"config": _text_checksum(text), "weights": file_checksum(folder / WEIGHTS_FILE)}
+        whole = json.dumps({**header, "crc32": checksums}, indent=2, ensure_ascii=False)
+        (folder / CONFIG_FILE).write_text(whole + "\n", encoding="utf-8")
         (folder / CARD_FILE).write_text(card.rstrip("\n") + "\n", encoding="utf-8")
 
     write_folder(path, fill)
@@ -124,9 +128,13 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         if not (path / name).is_file():
             raise InputError(f"{path} is not a whole checkpoint: {name} is missing; copy the folder again, with every file")
     header = _read_header(path / CONFIG_FILE)
+    _check_sums(path, header)
     tensors = read_tensors(path / WEIGHTS_FILE)
     state: dict[str, Tensor] = {}
-    statistics: dict[str, Any] = dict(header.get("statistics", {}))
+    statistics: dict[str, Any] = header.get("statistics", {})
+    if not isinstance(statistics, dict):
+        raise InputError(f"{path / CONFIG_FILE}: 'statistics' is a {type(statistics).__name__}; expected names with values")
+    statistics = dict(statistics)
     for name, tensor in tensors.items():
         if name.startswith(_STATISTICS_PREFIX):
             statistics[name.removeprefix(_STATISTICS_PREFIX)] = tensor.numpy()
@@ -174,7 +182,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     try:
         with safe_open(file, framework="pt", device="cpu") as stored:
             return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         size = file.stat().st_size if file.exists() else 0
         raise InputError(
             f"{file} ({size} bytes) is cut off or damaged ({error}); copy it again or use another checkpoint"
@@ -225,11 +233,41 @@ def write_text(file: Path, text: str) -> None:
     os.replace(temporary, file)
 
 
+def file_checksum(file: Path) -> int:
+    """CRC-32 of a file's bytes."""
+    checksum = 0
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 22):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def _text_checksum(text: str) -> int:
+    return zlib.crc32(text.encode("utf-8", "backslashreplace"))
+
+
+def _check_sums(path: Path, header: dict[str, Any]) -> None:
+    """InputError when a file is not what was written; checkpoints of before checksums have none, and are taken as they are."""
+    checksums = header.pop("crc32", None)
+    if checksums is None:
+        return
+    if not isinstance(checksums, dict) or checksums.get("config") != _text_checksum(json.dumps(header, indent=2, ensure_ascii=False)):
+        raise InputError(
+            f"{path / CONFIG_FILE} has changed since it was written (its checksum is another); copy the checkpoint again, or take "
+            "'crc32' out of it if you changed it on purpose"
+        )
+    if checksums.get("weights") != file_checksum(path / WEIGHTS_FILE):
+        raise InputError(
+            f"{path / WEIGHTS_FILE} ({(path / WEIGHTS_FILE).stat().st_size} bytes) is cut off or damaged (its checksum is another); copy it again, or take 'crc32' out "
+            f"of {CONFIG_FILE} if you changed it on purpose"
+        )
+
+
 def _read_header(file: Path) -> dict[str, Any]:
     try:
-        header = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not readable JSON ({error}); copy the checkpoint again") from error
+        header = read_json(file, "the configuration of a checkpoint")
+    except InputError as error:
+        raise InputError(f"{file} is not readable JSON: {error}") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         found = header.get("format") if isinstance(header, dict) else type(header).__name__
         raise InputError(f"{file} names the format {found!r}, expected {FORMAT!r}; give a folder that palmist train wrote")

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from palmist.cli_output import busy, console, guarded, progress, records_table, say, table, write_json
+from palmist.cli_search import DEFAULT_VIDEO_TEXT
 from palmist.errors import InputError
 from palmist.model_zoo import DEFAULT_MODEL, VIDEO_KINDS, kind_of
 
 if TYPE_CHECKING:
     from palmist.damage import DamageReport
     from palmist.readers import Reader
+    from palmist.video_sets import VideoSet
+    from palmist.video_text import TextSet
 
 app = typer.Typer(
     name="palmist",
@@ -128,6 +131,42 @@ def read(
 
 @app.command()
 @guarded
+def narrate(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A video, a folder of videos, or a csv of clips.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for narrations.jsonl and .csv; a run goes on where one stopped.")
+    ] = None,
+    detector: Annotated[str, typer.Option(help="Who finds hands and things: mediapipe, detections or network.")] = "mediapipe",
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Of the network, or MediaPipe's .task model.")] = None,
+    detections: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Detections made before; for several videos a folder of such files.")
+    ] = None,
+    clip_seconds: Annotated[float, typer.Option(metavar="SECONDS", help="Videos are cut in clips of this length.")] = 4.0,
+    root: Annotated[Path | None, typer.Option(metavar="DIR", help="A csv's videos lie here; default: beside it.")] = None,
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="OpenAI-compatible endpoint that rewrites, else PALMIST_LLM_URL; key in PALMIST_LLM_KEY."
+        ),
+    ] = None,
+    llm_model: Annotated[str | None, typer.Option(metavar="NAME", help="Its model; else PALMIST_LLM_MODEL.")] = None,
+    no_llm: Annotated[bool, typer.Option("--no-llm", help="No rewriting, whatever PALMIST_LLM_URL says.")] = False,
+    ray: Annotated[int | None, typer.Option(metavar="N", min=1, help="Narrate with N workers of Ray Data.")] = None,
+    ray_address: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of a Ray cluster; default: this machine.")] = None,
+    picture: Annotated[bool, typer.Option("--picture", help="Write a picture of each clip to DIR/pictures.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Say in sentences how hands and the things that they hold move."""
+    from palmist.cli_narrate import LanguageModel, run_narrate
+    from palmist.narration.many import DetectorChoice, RayOptions
+
+    workers = None if ray is None and ray_address is None else RayOptions(ray or 2, ray_address)
+    choice = DetectorChoice(detector, weights, detections)
+    run_narrate(source, out, choice, clip_seconds, root, LanguageModel(llm, llm_model, no_llm), workers, picture, json_file)
+
+
+@app.command()
+@guarded
 def check(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A recording (.npz) or a store (folder).")],
     repair: Annotated[
@@ -230,11 +269,17 @@ def prepare(
     from palmist.readers import data_root, reader, reader_options
     from palmist.store import write_store
     from palmist.video_sets import VIDEO_SETS
+    from palmist.video_text import TEXT_SETS
 
     if dataset in VIDEO_SETS:
         from palmist.cli_video import run_prepare_videos
 
         run_prepare_videos(dataset, root, out, example, json_file)
+        return
+    if dataset in TEXT_SETS:
+        from palmist.cli_text_sets import run_prepare_texts
+
+        run_prepare_texts(dataset, root, out, example, json_file)
         return
     entry = reader(dataset)
     if out is None:
@@ -398,6 +443,39 @@ def benchmark(
 
 @app.command()
 @guarded
+def index(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A video, a folder of videos, a rendered folder, or a store of recordings.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="INDEX", help="Folder of the index; a run adds to one that is there.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A video-text model's name or folder.")] = DEFAULT_VIDEO_TEXT,
+    clip_seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long clips are, about.")] = 4.0,
+    json_file: JsonFile = None,
+) -> None:
+    """Make videos searchable: cut them into clips and keep a vector of each. Needs the extra 'search'."""
+    from palmist.cli_search import run_index
+
+    run_index(source, out, model, clip_seconds, json_file)
+
+
+@app.command()
+@guarded
+def search(
+    index_path: Annotated[Path, typer.Argument(metavar="INDEX", help="A folder made by palmist index.")],
+    text: Annotated[str | None, typer.Argument(metavar="[SENTENCE]", help="For example 'right hand lifts the cup'.")] = None,
+    like: Annotated[Path | None, typer.Option(metavar="VIDEO", help="Look for clips like this video instead.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many clips.")] = 10,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Where the index's model lies; default: its name.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Find clips in an index by a sentence or by a video. Needs the extra 'search'."""
+    from palmist.cli_search import run_search
+
+    run_search(index_path, text, like, model, top, json_file)
+
+
+@app.command()
+@guarded
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What to fetch: hands, MediaPipe's hand model.")],
     task: Annotated[Path | None, typer.Option(metavar="FILE", help="Take your own .task file instead.")] = None,
@@ -452,10 +530,13 @@ def datasets(json_file: JsonFile = None) -> None:
             }
         )  # fmt: skip
     from palmist.video_sets import VIDEO_SETS
+    from palmist.video_text import TEXT_SETS
 
-    for videos in VIDEO_SETS.values():
+    others: list[VideoSet | TextSet] = [*VIDEO_SETS.values(), *TEXT_SETS.values()]
+    for videos in others:
         where = f"\nfetch it from\n{videos.url}" if videos.url else ""
-        shown.add_row(f"[bold]{videos.name}[/]\n{videos.licence}", f"{videos.description}; for palmist train{where}")
+        use = "for palmist train" if videos.name in VIDEO_SETS else "videos with texts"
+        shown.add_row(f"[bold]{videos.name}[/]\n{videos.licence}", f"{videos.description}; {use}{where}")
         listing.append(
             {
                 "name": videos.name, "description": videos.description, "licence": videos.licence, "url": videos.url,

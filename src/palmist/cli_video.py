@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from palmist.perception.hand_detections_file import ReplayedHands
     from palmist.perception.hands import MediaPipeHands
     from palmist.perception.image_estimator import EstimatorHands
+    from palmist.video_reader import VideoAction
 
 _LARGEST_IN_PAGE = 24_000_000  # bytes of an overlay that still becomes part of the page
 _STREAM_OPTIONS = ("futures", "labels", "seed", "factor")
@@ -131,11 +132,20 @@ def run_prepare_videos(dataset: str, root: Path | None, out: Path | None, exampl
 
 
 def run_recognise_video(source: str, model: str, options: dict[str, Any], out: Path | None, json_file: str | None) -> None:
-    """Name the action by a network that sees pixels only: a table, and with --out a picture of the motion that it sees."""
-    from palmist.cli_output import table
+    """Name the action by a network that sees pixels only: a table, and with --out a picture of the motion that it sees. A
+    video-text model chooses among --labels, sentences with commas between them."""
+    from palmist.model_zoo import VIDEO_TEXT_KINDS, kind_of
     from palmist.models.trec import TRec
     from palmist.video_reader import load_video_reader
 
+    if kind_of(model) in VIDEO_TEXT_KINDS:
+        from palmist.video_text_reader import load_video_text
+
+        classes = [part.strip() for part in options["labels"].split(",") if part.strip()] if options.get("labels") else None
+        compared = load_video_text(model)
+        use_one_thread()
+        _show_action(compared.read(source, classes), compared.name, json_file)
+        return
     if options.get("labels") is not None:
         raise InputError(
             f"--labels {options['labels']}: {model} has a fixed list; leave --labels out, or read with a G-HTT model"
@@ -143,17 +153,25 @@ def run_recognise_video(source: str, model: str, options: dict[str, Any], out: P
     reader = load_video_reader(model)
     use_one_thread()
     found = reader.read(source)
-    shown, rows = console(json_file), table(None, ("action", "left"), ("probability", "right"))
-    for number in found.probabilities.argsort()[::-1][:5]:
-        rows.add_row(escape(found.labels[number]), f"{found.probabilities[number]:.1%}")
-    shown.print(rows)
+    _show_action(found, reader.name, json_file)
+    shown = console(json_file)
     network = reader.tested.network
     if out is not None and not isinstance(network, TRec) and network.config.motion_blocks == "none":
         shown.print(f"{escape(model)} sees no motion that could be drawn; --out writes nothing", highlight=False)
     elif out is not None:
         picture = reader.draw(source, out / f"{found.name}_motion.png")
         shown.print(f"picture: {picture}", highlight=False, soft_wrap=True)
-    write_json(json_file, {"format": "palmist-video-action", "version": 1, "model": reader.name, **found.to_json()})
+
+
+def _show_action(found: VideoAction, model: str, json_file: str | None) -> None:
+    """The likeliest actions as a table, all of them in the JSON."""
+    from palmist.cli_output import table
+
+    rows = table(None, ("action", "left"), ("probability", "right"))
+    for number in found.probabilities.argsort()[::-1][:5]:
+        rows.add_row(escape(found.labels[number]), f"{found.probabilities[number]:.1%}")
+    console(json_file).print(rows)
+    write_json(json_file, {"format": "palmist-video-action", "version": 1, "model": model, **found.to_json()})
 
 
 def run_read_live(

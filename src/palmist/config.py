@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from palmist.errors import InputError
+from palmist.input_files import one_line, read_text
 
 ConfigType = TypeVar("ConfigType")
 
@@ -183,6 +184,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
 
 
+_MOST_VALUES, _DEEPEST = 100_000, 50
+
+
 class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML allows a key twice and keeps the last; in a configuration that is always a mistake."""
 
@@ -201,17 +205,17 @@ _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
 
 
 def _read_with_base(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
-    if not file.is_file():
-        raise InputError(f"no configuration at {file}: the file does not exist; check the name")
+    if not _is_there(file):
+        raise InputError(f"no configuration at {str(file)!r}: the file does not exist; check the name")
     if file.resolve() in above:
         raise InputError(f"{file} names itself as its base; remove the 'base' line")
     try:
-        mapping = yaml.load(file.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        mapping = yaml.load(read_text(file, "a configuration in YAML"), Loader=_UniqueKeyLoader)
+        _check_extent(mapping)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{file} is not readable YAML ({reason}); mend that line") from error
+    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise InputError(f"{file} is not readable YAML ({one_line(error)}); mend that line") from error
     if mapping is None:
         mapping = {}
     if not isinstance(mapping, dict):
@@ -220,6 +224,27 @@ def _read_with_base(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if base is None:
         return mapping
     return merge(_read_with_base(file.parent / str(base), (*above, file.resolve())), mapping)
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _check_extent(mapping: Any) -> None:
+    """InputError when the aliases of a file unfold without end, or to more than any configuration holds."""
+    pending, count = [(mapping, 0)], 0
+    while pending:
+        value, depth = pending.pop()
+        count += 1
+        if count > _MOST_VALUES or depth > _DEEPEST:
+            raise InputError(f"it unfolds to over {_MOST_VALUES} values, or deeper than {_DEEPEST}; write it without aliases (*)")
+        if isinstance(value, dict):
+            pending += [(item, depth + 1) for item in value.values()]
+        elif isinstance(value, list | tuple | set):
+            pending += [(item, depth + 1) for item in value]
 
 
 def _parse_value(text: str) -> Any:

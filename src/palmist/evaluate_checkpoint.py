@@ -30,7 +30,7 @@ from palmist.long_futures import (
 from palmist.metrics.classification import accuracy, mean_class_accuracy
 from palmist.metrics.intervals import Metric, mean_metric
 from palmist.metrics.motion import frechet_distance
-from palmist.model_zoo import checkpoint_path
+from palmist.model_zoo import VIDEO_KINDS, VIDEO_TEXT_KINDS, checkpoint_path
 from palmist.models.baselines.flattened import STRONGER, WEAKER, FlattenedVAE
 from palmist.models.baselines.posegpt import PoseGPT
 from palmist.models.bharnet import BHaRNet
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 __all__ = ["evaluate_checkpoint"]
 
 Model = GHTT | Rival | FlattenedVAE | PoseGPT | BHaRNet
-VIDEO_KINDS = ("emim", "uniformer", "trec")
 LONG_STRIDE = 16  # frames between the windows of long futures, as in the paper
 
 
@@ -140,6 +139,10 @@ def evaluate_checkpoint(
         raise InputError(f"{checkpoint} is of kind '{kind}'; --with adds up the streams of bharnet_clips alone; leave it out")
     if kind == "image_estimator":
         return _evaluate_images(checkpoint, data, split)
+    if kind in VIDEO_TEXT_KINDS:
+        from palmist.evaluate_video_text import evaluate_video_text_checkpoint
+
+        return evaluate_video_text_checkpoint(checkpoint_path(checkpoint), data, split)
     if kind in VIDEO_KINDS:
         from palmist.evaluate_video import evaluate_video_checkpoint
 

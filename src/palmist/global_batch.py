@@ -13,6 +13,9 @@ Two things would then depend on the number of processes, and a model's `loss` av
   alike in all processes, and keeps its own rows. A single decision for the whole batch (skip the tokens or not) may be
   drawn as it is: it is the same everywhere.
 
+- A *contrastive* loss compares every row with every other one. `gather_rows` gives all rows of the global batch in every
+  process, with a gradient that makes the average over the processes that of the whole batch.
+
 Outside the training loop there is one process and this is the ordinary masked mean.
 """
 
@@ -28,11 +31,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Share:
-    """The rows of the global batch that this process holds: `rank` of `processes` equal parts."""
+    """The rows of the global batch that this process holds: `rank` of `processes` equal parts.
+
+    all_rows: concatenates the processes' rows; its backward pass sums the gradients of all processes.
+    """
 
     rank: int = 0
     processes: int = 1
     sum_over_processes: Callable[[Tensor], Tensor] = lambda tensor: tensor
+    all_rows: Callable[[Tensor], Tensor] = lambda tensor: tensor
 
 
 _current = Share()
@@ -76,3 +83,12 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     with torch.no_grad():
         count = _current.sum_over_processes(weight.sum())
     return total * (_current.processes / count.clamp(min=1e-12).to(values.dtype))
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """The rows (b, ...) of all processes, (B, ...), in the order of the global batch.
+
+    Every process then computes the same loss from them. The backward pass sums what all processes send back, so that the
+    average over the processes is the gradient of that one loss.
+    """
+    return _current.all_rows(rows)

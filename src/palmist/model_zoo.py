@@ -15,11 +15,13 @@ from typing import Any
 
 from palmist.errors import InputError
 
-__all__ = ["DEFAULT_MODEL", "VIDEO_KINDS", "Model", "checkpoint_path", "kind_of", "model_card", "models"]
+__all__ = ["DEFAULT_MODEL", "VIDEO_KINDS", "VIDEO_TEXT_KINDS", "Model", "checkpoint_path", "kind_of", "model_card", "models"]
 
 DEFAULT_MODEL = "ghtt-small"
-#: Kinds of checkpoints that read the pixels of videos and nothing else (`palmist.video_reader`).
-VIDEO_KINDS = ("emim", "uniformer", "trec")
+#: Kinds that know sentences (`palmist.video_text_reader`).
+VIDEO_TEXT_KINDS = ("egovideo",)
+#: Kinds of checkpoints that read the pixels of videos and nothing else (`palmist.video_reader`, `palmist.video_text_reader`).
+VIDEO_KINDS = ("emim", "uniformer", "trec", "egovideo")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import struct
 import threading
@@ -10,17 +11,23 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.input_files import check_file, one_line
 
 # What numpy, zipfile and zlib raise on files that are cut off or changed.
 _DAMAGE = (
     OSError, ValueError, EOFError, KeyError, IndexError, SyntaxError, TypeError, OverflowError, MemoryError,
     NotImplementedError, UnicodeError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
+
+
+#: An .npz may unpack to this many bytes, or to so many times its own size if that is more.
+LARGEST_UNPACKED = 2**30
+_LARGEST_RATIO = 100
 
 
 def load_arrays(path: Path, keys: Iterable[str] | None = None) -> dict[str, np.ndarray]:
@@ -31,6 +38,7 @@ def load_arrays(path: Path, keys: Iterable[str] | None = None) -> dict[str, np.n
     _check_start(path)
     arrays: dict[str, np.ndarray] = {}
     try:
+        _check_sizes(path)
         with np.load(path, allow_pickle=False) as archive:
             wanted = list(archive.files) if keys is None else list(keys)
             missing = [key for key in wanted if key not in archive.files]
@@ -44,19 +52,47 @@ def load_arrays(path: Path, keys: Iterable[str] | None = None) -> dict[str, np.n
     except _DAMAGE as error:
         if "allow_pickle" in str(error):
             raise _pickle_error(path) from error
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise InputError(
             f"{path} cannot be read as .npz, it is cut off or damaged ({reason}); copy or export it again"
         ) from error
     return arrays
 
 
+def _check_sizes(path: Path) -> None:
+    """ValueError when a header asks for more than its member holds, or the whole unpacks to far more than the file: numpy
+    sets memory aside for what a header says before it reads."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        names = [member.filename for member in members]
+        if len(set(names)) != len(names):
+            raise ValueError(f"it holds {next(name for name in names if names.count(name) > 1)} twice")
+        total = sum(member.file_size for member in members)
+        if total > max(LARGEST_UNPACKED, _LARGEST_RATIO * path.stat().st_size):
+            raise ValueError(f"it unpacks to {total / 2**30:.1f} GiB, {path.stat().st_size / 2**20:.1f} MiB lie on the disk")
+        for member in members:
+            if member.filename.endswith(".npy"):
+                with archive.open(member) as stream:
+                    claimed = _claimed_bytes(stream)
+                if claimed > member.file_size:
+                    raise ValueError(f"{member.filename} says it has {claimed} bytes, it has {member.file_size}")
+
+
+def _claimed_bytes(stream: IO[bytes]) -> int:
+    """How many bytes the header of a .npy says that its array has; 0 where numpy will say what is wrong."""
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"version {version} of .npy")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    if min(shape, default=0) < 0:
+        raise ValueError(f"an array of shape {shape}")
+    return 0 if dtype.hasobject else math.prod(shape) * dtype.itemsize
+
+
 def _check_start(path: Path) -> None:
     """Say what a file is by its first bytes, before numpy guesses."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; expected an .npz file")
-    if not path.exists():
-        raise InputError(f"{path} does not exist; expected an .npz file there")
+    check_file(path, "an .npz file")
     try:
         with path.open("rb") as file:
             start = file.read(6)

@@ -23,6 +23,7 @@ from torch import Tensor
 from palmist.action_curve import action_curve
 from palmist.checkpoint import load_checkpoint, load_model_state
 from palmist.errors import InputError
+from palmist.input_files import damage_named
 from palmist.model_zoo import DEFAULT_MODEL, checkpoint_path
 from palmist.models.ghtt import GHTT, Clips, Futures, GHTTConfig, cut_clips
 from palmist.models.ghtt_clips import EncodedClips
@@ -71,9 +72,10 @@ def load(name_or_path: str | Path = DEFAULT_MODEL) -> Reader:
             f"{path} holds a model of kind {config.get('model')!r}; expected a G-HTT checkpoint, such as palmist train "
             f"writes for the tasks ghtt_p and ghtt_a, or one of a recogniser: {', '.join(RECOGNISERS)}"
         )
-    model = GHTT(GHTTConfig.from_dict(config["ghtt"]))
-    load_model_state(model, checkpoint.state, str(path))
-    return Reader(model.eval().requires_grad_(False), name, config)
+    with damage_named(path / "config.json", "the settings of a G-HTT"):
+        model = GHTT(GHTTConfig.from_dict(config["ghtt"]))
+        load_model_state(model, checkpoint.state, str(path))
+        return Reader(model.eval().requires_grad_(False), name, config)
 
 
 class Reader:

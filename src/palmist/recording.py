@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,12 @@ class ActionSegment:
     noun: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.label, str) or not isinstance(self.verb, str | None) or not isinstance(self.noun, str | None):
+            raise InputError(
+                f"an action segment has label {self.label!r}, verb {self.verb!r}, noun {self.noun!r}; expected text, or no verb or noun"
+            )
+        if not isinstance(self.start, Real) or not isinstance(self.end, Real):
+            raise InputError(f"action segment '{self.label}' runs from {self.start!r} to {self.end!r}; expected seconds")
         if not (math.isfinite(self.start) and math.isfinite(self.end) and self.start < self.end):
             raise InputError(
                 f"action segment '{self.label}' runs from {self.start} s to {self.end} s; expected start before end"
@@ -323,6 +330,12 @@ def _mask_unknown(
     return zero_unknown(joints, present), valid, confidence
 
 
+def check_facts(recording: Recording) -> None:
+    """InputError when a name, a segment, the camera or another fact beside the arrays is not what it should be."""
+    _check_names(recording)
+    _check_parts(recording, len(recording.joints))
+
+
 def _check_units(joints: np.ndarray, valid: np.ndarray, space: str) -> None:
     if space == "metric" and valid.any():
         palm = joints[:, :, 9] - joints[:, :, 0]
@@ -348,11 +361,19 @@ def _check_names(recording: Recording) -> None:
         ("frame", recording.frame, FRAMES),
         ("root", recording.root, ROOTS),
     ):
-        if value not in allowed:
+        if not isinstance(value, str) or value not in allowed:
             raise InputError(f"{what} is {value!r}; expected one of {', '.join(allowed)}")
+    if not isinstance(recording.name, str):
+        raise InputError(f"name is {recording.name!r}; expected text")
+    for what in ("subject", "session", "split", "source"):
+        value = getattr(recording, what)
+        if not isinstance(value, str | None):
+            raise InputError(f"{what} is {value!r}; expected text, or None")
     absent = recording.absent_joints
     if not isinstance(absent, tuple) or any(not 0 < joint < 21 for joint in absent):
         raise InputError(f"absent_joints is {absent!r}; expected a tuple of joint numbers from 1 to 20")
+    if recording.aspect is not None and not isinstance(recording.aspect, Real):
+        raise InputError(f"aspect is {recording.aspect!r}; expected image width / height, a positive number, or None")
     if recording.aspect is not None and not (math.isfinite(recording.aspect) and recording.aspect > 0):
         raise InputError(f"aspect is {recording.aspect}; expected image width / height, a positive number, or None")
 
@@ -365,6 +386,11 @@ def _check_parts(recording: Recording, frames: int) -> None:
         raise InputError(f"objects names {len(objects)} frames; expected {frames}, one name per frame")
     if any(not isinstance(segment, ActionSegment) for segment in recording.segments):
         raise InputError("segments holds something else than ActionSegment; expected ActionSegment(start, end, label)")
+    for what, value in (("camera", camera), ("provenance", recording.provenance)):
+        if value is not None and not isinstance(value, Mapping):
+            raise InputError(f"{what} is a {type(value).__name__}; expected names with values")
+    if objects is not None and not all(isinstance(name, str) for name in objects):
+        raise InputError("objects holds something else than text; expected one name per frame, empty where unknown")
     pose = None if camera is None else camera.get("pose")
     if pose is not None and np.shape(pose) not in ((4, 4), (frames, 4, 4)):
         raise InputError(f"camera pose has shape {np.shape(pose)}; expected (4, 4) or ({frames}, 4, 4), camera-to-world")

@@ -182,7 +182,7 @@ def read_fields(path: str | Path) -> dict[str, Any]:
             fields["camera"] = {**(fields.get("camera") or {}), "pose": arrays["camera_pose"]}
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError) as error:
         raise InputError(f"{path} holds an array of a wrong type or shape ({error}); expected numbers") from error
     return fields
 
@@ -202,7 +202,7 @@ def _read_metadata(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
             fields |= fields_from_metadata(meta)
         except InputError:
             raise
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
             raise InputError(f"the array 'metadata' is not the JSON text that Palmist writes ({error})") from error
     for key in _TEXT_FIELDS:
         if key in arrays:

@@ -191,7 +191,7 @@ def from_canonical(joints: np.ndarray, source: str) -> np.ndarray:
 # --------------------------------------------------------------------------------------------------------------------
 # Left and right. Everything that knows about sides is swapped here and nowhere else.
 
-_SIDE_WORDS = re.compile(r"(?<![A-Za-z])(left|right)(?![A-Za-z])", re.IGNORECASE)
+_SIDE_WORDS = re.compile(r"(?<![A-Za-z])(left|right)(?=(?:wards?|most)?(?![A-Za-z]))", re.IGNORECASE)
 
 
 @overload
@@ -199,7 +199,8 @@ def mirror_words(text: str) -> str: ...
 @overload
 def mirror_words(text: str | None) -> str | None: ...
 def mirror_words(text: str | None) -> str | None:
-    """Swap the words left and right in a label: "turn left" -> "turn right"; case is kept, "bright" is left alone."""
+    """Swap the words left and right in a text: "turn left" -> "turn right", "leftwards" -> "rightwards"; case is kept, "bright"
+    is left alone."""
     if text is None:
         return None
 

@@ -1,7 +1,8 @@
 """Recordings on disk: a folder of .npy arrays and an index, memory-mapped, safe against a crash while appending.
 
     index.json      {"format": "palmist-store", "version": 1}
-    index.jsonl     one line per recording: name, frames, where its rows start in each array, checksums, metadata
+    index.jsonl     one line per recording: name, frames, where its rows start in each array, checksums, metadata; "check",
+                    the last key, is the CRC-32 of the line without it
     joints.npy      (frames, 2, 21, 3) float32      valid.npy (frames, 2) bool       time.npy (frames,) float64
     confidence.npy, interpolated.npy, body_joints.npy, body_valid.npy, body_confidence.npy, camera_pose.npy: only of
     recordings with them
@@ -32,8 +33,11 @@ from typing import Any, BinaryIO, overload
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.recording import Body, Recording
+from palmist.folder_lock import lock_folder
+from palmist.input_files import damage_named, read_json
+from palmist.recording import Body, Recording, check_facts
 from palmist.recording_file import fields_from_metadata, metadata, read_fields, read_recording, write_recording
+from palmist.skeleton import BODY_LAYOUTS
 
 __all__ = ["Store", "open_source", "read_fields", "read_recording", "write_recording", "write_store"]
 
@@ -211,6 +215,12 @@ class Store:
         return held[start : start + count]
 
     def _load(self, entry: dict[str, Any]) -> Recording:
+        with damage_named(f"recording '{entry['name']}' of {self.path}", "what palmist prepare writes"):
+            recording = self._build(entry)
+            check_facts(recording)
+            return recording
+
+    def _build(self, entry: dict[str, Any]) -> Recording:
         arrays = {name: self._rows(name, rows) for name, rows in entry["arrays"].items()}
         fields = fields_from_metadata({"name": entry["name"], **entry["metadata"]})
         if "camera_pose" in arrays:
@@ -303,7 +313,7 @@ class Store:
         for name in {name for line in lines for name in line["arrays"]}:
             files[name].flush()
             os.fsync(files[name].fileno())
-        files["index"].write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
+        files["index"].write(b"".join(_index_line(line) for line in lines))
         files["index"].flush()
         os.fsync(files["index"].fileno())
         for line in lines:
@@ -316,13 +326,16 @@ class Store:
         """Open the files, first cutting off whatever an interrupted append left behind the last whole recording."""
         if self._files:
             return self._files
-        self._lock = _lock(self.path)
+        self._lock = lock_folder(self.path)
         if _size(self.path / "index.jsonl") != self._index_bytes:
             self.close()
             raise InputError(f"{self.path} has changed since it was opened; open it again before appending")
         for name, column in _COLUMNS.items():
             path = self.path / f"{name}.npy"
             rows = self._used[name]
+            if path.exists() and not path.is_file():
+                self.close()
+                raise InputError(f"{path} is not a regular file; expected an array of the store; make the store again")
             file = path.open("r+b") if path.exists() else path.open("w+b")
             file.write(_header(column, rows))  # the file may have been cut inside its header
             file.truncate(_HEADER_BYTES + rows * column.row_bytes)
@@ -373,27 +386,12 @@ def _rows_used(entries: list[dict[str, Any]]) -> dict[str, int]:
     return used
 
 
-def _lock(path: Path) -> int | None:
-    """One writer at a time: a lock on the folder, which ends with the process, so a crash leaves none behind."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return None
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(folder)
-        raise InputError(f"{path} is being written by another process; wait until it ends") from error
-    return folder
-
-
 def _check_version(path: Path) -> list[str]:
     """Refuse another format or version; a cut-off index.json is forgiven: every index line names the version."""
     file = path / "index.json"
     try:
-        head = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        head = read_json(file, "the version of a store")
+    except InputError:
         return ["index.json is missing or cut off, the version was taken from index.jsonl"]
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise InputError(f"{file} does not name the format '{FORMAT}'; expected a folder made by palmist prepare")
@@ -416,16 +414,66 @@ def _read_index(file: Path) -> tuple[list[dict[str, Any]], str | None]:
         return entries, "index.jsonl is missing"
     lines = file.read_bytes().split(b"\n")
     unfinished = lines.pop()
+    names: set[str] = set()
+    used = dict.fromkeys(_COLUMNS, 0)
     for number, line in enumerate(lines, 1):
         try:
-            entry = json.loads(line)
-            if not {"version", "name", "frames", "arrays", "metadata"} <= entry.keys():
-                raise ValueError("keys are missing")
-        except (ValueError, AttributeError):
+            entry = _read_line(line)
+            _refuse_version(entry["version"], file.parent, LINE_VERSIONS)
+            _check_entry(entry, used)
+            if entry["name"] in names:
+                raise ValueError(f"'{entry['name']}' stands there twice")
+        except InputError:
+            raise
+        except (ValueError, AttributeError, TypeError, LookupError, RecursionError):
             return entries, f"line {number} of index.jsonl is not readable, {len(lines) - number + 1} lines are lost"
-        _refuse_version(entry["version"], file.parent, LINE_VERSIONS)
         entries.append(entry)
+        names.add(entry["name"])
+        used |= {name: rows[0] + rows[1] for name, rows in entry["arrays"].items()}
     return entries, "index.jsonl ends inside a line" if unfinished else None
+
+
+_CHECK = b', "check": '
+
+
+def _index_line(entry: dict[str, Any]) -> bytes:
+    """An entry as a line that ends with the checksum of what stands before it."""
+    text = json.dumps(entry, ensure_ascii=False).encode()
+    return text[:-1] + _CHECK + str(zlib.crc32(text)).encode() + b"}\n"
+
+
+def _read_line(line: bytes) -> dict[str, Any]:
+    """The entry of a line; ValueError when it is no JSON or its checksum, if it has one, is another."""
+    entry: dict[str, Any] = json.loads(line)
+    if not {"version", "name", "frames", "arrays", "metadata"} <= entry.keys():
+        raise ValueError("keys are missing")
+    if "check" in entry:
+        before, _, _ = line.rpartition(_CHECK)
+        if zlib.crc32(before + b"}") != entry.pop("check"):
+            raise ValueError("the checksum is another")
+    return entry
+
+
+def _check_entry(entry: dict[str, Any], used: Mapping[str, int]) -> None:
+    """ValueError, TypeError or KeyError unless the rows of an entry follow those used so far and fit its frames."""
+    frames, arrays = entry["frames"], entry["arrays"]
+    if not isinstance(entry["name"], str) or not isinstance(entry["metadata"], dict) or not _is_count(frames) or not frames:
+        raise TypeError("name, metadata or frames are of a wrong type")
+    rows_of = dict.fromkeys(("joints", "valid", "time", "confidence", "interpolated"), frames)
+    if "body_joints" in arrays:
+        rows_of |= dict.fromkeys(("body_joints", "body_valid", "body_confidence"), frames * len(BODY_LAYOUTS[entry["body_layout"]]))
+    if "camera_pose" in arrays:
+        rows_of["camera_pose"] = frames if entry["pose_per_frame"] else 1
+    needed = {"time"} | ({"joints", "valid"} if "joints" in arrays or "body_joints" not in arrays else set())
+    if not needed <= arrays.keys() or ("body_joints" in arrays) != ("body_valid" in arrays):
+        raise KeyError("an array is missing")
+    for name, (start, count, checksum) in arrays.items():
+        if name in _COLUMNS and not (start == used[name] and count == rows_of[name] and _is_count(start) and _is_count(checksum)):
+            raise ValueError(f"the rows of {name} do not follow those before, or are not as many as its frames")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _whole_entries(path: Path, entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str | None]:
@@ -458,13 +506,13 @@ def _size(file: Path) -> int:
 def _rewrite_index(path: Path, entries: list[dict[str, Any]]) -> None:
     """Write the whole entries again, each file in one step, before the first append after a loss."""
     texts = {
-        "index.jsonl": "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries),
-        "index.json": json.dumps({"format": FORMAT, "version": VERSION}),
+        "index.jsonl": b"".join(_index_line(entry) for entry in entries),
+        "index.json": json.dumps({"format": FORMAT, "version": VERSION}).encode(),
     }
     for name, text in texts.items():
         unfinished = path / f"{name}.part"
         with unfinished.open("wb") as file:
-            file.write(text.encode())
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path / name)

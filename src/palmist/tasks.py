@@ -449,6 +449,12 @@ def _trec_task() -> Any:
     return TRecTask()
 
 
+def _video_text_task() -> Any:
+    from palmist.video_text_task import VideoTextTask
+
+    return VideoTextTask()
+
+
 TASKS: dict[str, Callable[[], Any]] = {
     "ghtt_p": PoseTask,
     "ghtt_refine": RefineTask,
@@ -467,6 +473,7 @@ TASKS: dict[str, Callable[[], Any]] = {
     "emim": partial(_video_task, "emim"),
     "uniformer": partial(_video_task, "uniformer"),
     "trec": _trec_task,
+    "egovideo": _video_text_task,
 }
 
 __all__ += ["GHTT", "labelled_parts", "load_p_block", "load_recordings"]

@@ -22,7 +22,7 @@ import torch
 
 from palmist.errors import InputError
 from palmist.evaluate_video import load_tested
-from palmist.model_zoo import VIDEO_KINDS, checkpoint_path, kind_of
+from palmist.model_zoo import VIDEO_KINDS, VIDEO_TEXT_KINDS, checkpoint_path, kind_of
 from palmist.models.trec import TRec
 from palmist.video_sets import StoredVideos, TrackReader, VideoEntry
 from palmist.video_sets.augmentation import evaluation_crop
@@ -63,8 +63,9 @@ class VideoAction:
 def load_video_reader(name_or_path: str | Path) -> VideoReader:
     """A video network by a name of `palmist models` or its folder. InputError for a checkpoint of another kind."""
     kind = kind_of(name_or_path)
-    if kind not in VIDEO_KINDS:
-        raise InputError(f"{name_or_path} holds a model of kind '{kind}'; expected one of {', '.join(VIDEO_KINDS)}")
+    kinds = [known for known in VIDEO_KINDS if known not in VIDEO_TEXT_KINDS]
+    if kind not in kinds:
+        raise InputError(f"{name_or_path} holds a model of kind '{kind}'; expected one of {', '.join(kinds)}")
     return VideoReader(str(name_or_path), checkpoint_path(name_or_path))
 
 

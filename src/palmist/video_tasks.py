@@ -5,7 +5,7 @@ The data of these tasks (`VideoDataConfig`, `read_videos`, `video_dataset`) know
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -35,17 +35,23 @@ from palmist.video_sets import (
     video_set,
 )
 from palmist.video_sets.dataset import ClipConfig, VideoDataset
+from palmist.video_text import TextClip, text_set
+from palmist.video_text.text_videos import TextVideos
 
 __all__ = ["VideoDataConfig", "VideoSetConfig", "VideoTask", "load_video_network", "read_videos", "video_dataset"]
 
 KINDS = tuple(uniformer.PRESETS)
+#: Sets of `palmist.video_text.TEXT_SETS` whose clips a video-text model is trained on.
+_WHOLE_TEXT_SETS = ("ego_hod", "egoclip")
+TRAINING_TEXT_SETS = (*_WHOLE_TEXT_SETS, "epic_kitchens", "egtea")
 
 
 @dataclass(frozen=True)
 class VideoSetConfig:
     """One data set of videos.
 
-    kind: a reader's name (`palmist.video_sets.VIDEO_SETS`), "rendered" or "directions"; None: the key that it stands under.
+    kind: a reader's name (`palmist.video_sets.VIDEO_SETS`, or for the task egovideo one of `TRAINING_TEXT_SETS`), "rendered" or
+    "directions"; None: the key that it stands under.
     root: folder of the data set; videos: its folder of videos, where it is called otherwise; split: official part.
     limit: at most so many videos, evenly spaced. options: of RenderedConfig or DirectionsConfig.
     """
@@ -88,8 +94,10 @@ def read_videos(name: str, config: VideoSetConfig, short_side: int | None = None
     if kind == "rendered":
         drawn = build_config(RenderedConfig, config.options, f"{name}.options")
         return rendered_videos(drawn if config.limit is None else replace(drawn, limit=config.limit))
+    if kind in TRAINING_TEXT_SETS:
+        return _text_videos(name, kind, config, short_side)
     if kind not in VIDEO_SETS:
-        known = ", ".join([*VIDEO_SETS, "rendered", "directions"])
+        known = ", ".join([*VIDEO_SETS, *TRAINING_TEXT_SETS, "rendered", "directions"])
         raise InputError(f"unknown kind of videos '{kind}'; expected one of {known}")
     if config.root is None:
         raise InputError(f"set '{name}' has no root; expected the folder where {kind} lies")
@@ -102,6 +110,24 @@ def read_videos(name: str, config: VideoSetConfig, short_side: int | None = None
     if config.limit is not None and config.limit < len(entries):
         entries = [entries[place] for place in np.linspace(0, len(entries) - 1, max(1, config.limit)).round().astype(int)]
     return StoredVideos(entries, listed.labels, short_side)
+
+
+def _text_videos(name: str, kind: str, config: VideoSetConfig, short_side: int | None) -> TextVideos:
+    """Clips with texts, which a video-text model learns from."""
+    if config.root is None:
+        raise InputError(f"set '{name}' has no root; expected the folder where {kind} lies")
+    if config.videos or config.options:
+        raise InputError(f"set '{name}' has videos or options, which {kind} does not know; expected root, split and limit")
+    found: Any = text_set(kind).read(config.root)
+    if kind in _WHOLE_TEXT_SETS and config.split is not None:
+        raise InputError(f"set '{name}' has split {config.split}, but {kind} is for training as a whole; remove it")
+    default = {"epic_kitchens": "train", "egtea": "train1"}.get(kind)
+    clips: Sequence[TextClip] = found if kind in _WHOLE_TEXT_SETS else found.of_split(config.split or default)
+    if config.limit is not None and config.limit < len(clips):
+        clips = [clips[int(place)] for place in np.linspace(0, len(clips) - 1, max(1, config.limit)).round()]
+    if not len(clips):
+        raise InputError(f"set '{name}' has no clip of split {config.split}; expected a part with texts, as train")
+    return TextVideos(clips, short_side)
 
 
 def video_dataset(data: VideoDataConfig, part: str, tracks: TrackConfig | None = None) -> VideoDataset | None:

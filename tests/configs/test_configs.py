@@ -15,6 +15,7 @@ from palmist.readers import reader
 from palmist.store import write_store
 from palmist.tasks import TASKS
 from palmist.video_sets import VIDEO_SETS
+from palmist.video_text import TEXT_SETS
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs"
 FILES = sorted(FOLDER.rglob("*.yaml"))
@@ -36,14 +37,14 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return made
 
 
-VIDEO_TASKS = ("emim", "uniformer", "trec")
+VIDEO_TASKS = ("emim", "uniformer", "trec", "egovideo")
 
 
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Roots of the made-up examples in the place of the sets of videos."""
     folder = tmp_path_factory.mktemp("videos")
-    return {name: str(entry.example(folder / name)) for name, entry in VIDEO_SETS.items()}
+    return {name: str(entry.example(folder / name)) for name, entry in (*VIDEO_SETS.items(), *TEXT_SETS.items())}
 
 
 def small_videos(task: str, data: dict[str, Any], videos: dict[str, str]) -> dict[str, Any]:
@@ -51,6 +52,9 @@ def small_videos(task: str, data: dict[str, Any], videos: dict[str, str]) -> dic
     changes: dict[str, Any] = {"data.clip.frames": 2, "data.clip.size": 32, "data.weights": None, "data.workers": 0}
     if task == "trec":  # tracked without CoTracker's weights
         changes |= {"data.tracks": {**data["tracks"], "tracker": "lucas_kanade", "weights": None, "points": 20}}
+    elif task == "egovideo":  # a patch of every size that is shipped divides the side; both passes have frames
+        changes |= {"data.clip.size": 112, "data.clip.frames": 4, "data.merges": None, "data.learnt": 20}
+        changes |= {"model.layers": 1, "model.text_layers": 1, "model.sparse_frames": 2}
     else:
         changes["model.depths"] = [1, 1, 2, 2]  # widths and all else as they are
     for part in ("sets", "validation"):

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from palmist.checkpoint import Checkpoint
 from palmist.config import TrainConfig
 from palmist.errors import InputError
-from palmist.global_batch import masked_mean
+from palmist.global_batch import gather_rows, masked_mean
+from palmist.models.egovideo import info_nce
 from palmist.models.layers import sample_latent
 from palmist.train import TrainingInterrupted, train_from_file
 
@@ -41,7 +42,8 @@ class ToyData:
 
 
 class ToyNet(nn.Module):
-    """A variational network with dropout, a masked mean, and a branch that is left unused in half of the steps."""
+    """A variational network with dropout, a masked mean, a comparison of all rows with all others, and a branch that is left
+    unused in half of the steps."""
 
     def __init__(self, hidden: int, dropout: float, explode_at: int | None) -> None:
         super().__init__()
@@ -60,11 +62,12 @@ class ToyNet(nn.Module):
             out = out + self.skip(batch["x"])
         error = masked_mean((out - batch["y"]).abs(), batch["known"])
         kl = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(-1).mean()
+        contrast = info_nce(gather_rows(out) @ gather_rows(batch["y"]).t())
         if self.training:
             self.calls += 1
             if self.explode_at is not None and int(self.calls) == self.explode_at:
                 kl = kl * torch.inf
-        return error + 1e-3 * kl, {"error": error, "kl": kl}
+        return error + 1e-3 * kl + 0.1 * contrast, {"error": error, "kl": kl, "contrast": contrast.detach()}
 
 
 class ToyTask:

@@ -41,7 +41,7 @@ def test_no_model_sees_the_people_that_it_is_tested_on() -> None:
             assert not signers & set(fold.signers)
 
 
-@pytest.mark.parametrize("case", ["metrics", "store", "small", "render"])
+@pytest.mark.parametrize("case", ["metrics", "store", "small", "render", "narrate"])
 def test_speed_cases_give_records(case: str) -> None:
     threads = torch.get_num_threads()
     records = speed.run(case, repeats=2)

@@ -88,7 +88,7 @@ def test_reading_refuses_broken_files(record, tmp_path):
     path = tmp_path / "quality.json"
     assert br.read_records(path) == []
     for text, words in (
-        ("[{", "not valid JSON"),
+        ("[{", "not whole JSON"),
         ("{}", "list of records"),
         (json.dumps([{"name": "a/b/c/d"}]), "exactly"),
         (json.dumps([record.to_json(), record.to_json()]), "twice"),

@@ -27,10 +27,13 @@ def recording(tmp_path: Path) -> Path:
     return write_recording(tmp_path / "coffee.npz", demo_recordings()[0])
 
 
-@pytest.mark.parametrize(
-    "command",
-    ["demo", "read", "check", "prepare", "train", "evaluate", "benchmark", "models", "datasets", "fetch", "render"],
-)
+COMMANDS = [
+    "demo", "read", "check", "prepare", "train", "evaluate", "benchmark", "models", "datasets", "fetch", "render", "index",
+    "search", "narrate",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_of_the_architecture_has_help(command: str) -> None:
     assert call(command, "--help").exit_code == 0
 

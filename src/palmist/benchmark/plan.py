@@ -14,8 +14,8 @@ from typing import Any
 from palmist.splits import FOLDS
 
 __all__ = [
-    "BODY_HAND", "BODY_HAND_BOTH", "MOTION", "ROOT", "TABLE_SEEDS", "Job", "body_hand_jobs", "fold_of_person", "jobs",
-    "motion_jobs", "table_jobs", "train_missing",
+    "BODY_HAND", "BODY_HAND_BOTH", "MOTION", "ROOT", "TABLE_SEEDS", "VIDEO_TEXT", "Job", "body_hand_jobs", "fold_of_person",
+    "jobs", "motion_jobs", "table_jobs", "train_missing", "video_text_jobs",
 ]  # fmt: skip
 
 ROOT = Path("runs/benchmark")
@@ -196,11 +196,28 @@ def motion_jobs() -> Iterator[Job]:
                 yield Job(f"m{seed}_{task}_{model}", f"configs/{config}.yaml", settings)
 
 
+#: models of the section video_text -> configuration.
+VIDEO_TEXT: dict[str, str] = {
+    "egovideo": "egovideo/egovideo_small",
+    "egovideo_no_adapter": "egovideo/egovideo_small_no_adapter",
+    "egovideo_labels": "egovideo/egovideo_small_labels",
+    "egovideo_labels_no_adapter": "egovideo/egovideo_small_labels_no_adapter",
+}
+
+
+def video_text_jobs() -> Iterator[Job]:
+    """Trainings behind the section video_text: v{seed}_{model}."""
+    for seed in TABLE_SEEDS:
+        for model, config in VIDEO_TEXT.items():
+            settings = {"seed": seed, "data.sets.rendered.options.folder": str(DRAWN)}
+            yield Job(f"v{seed}_{model}", f"configs/{config}.yaml", settings)
+
+
 def train_missing(names: set[str] | None = None) -> None:
     """Train what is not there yet (runs/benchmark/NAME/last); a run that was cut off goes on."""
     from palmist.train import train_from_file
 
-    for job in (*jobs(), *table_jobs(), *body_hand_jobs(), *motion_jobs()):
+    for job in (*jobs(), *table_jobs(), *body_hand_jobs(), *motion_jobs(), *video_text_jobs()):
         if names is not None and job.name not in names:
             continue
         run = ROOT / job.name

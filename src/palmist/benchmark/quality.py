@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -396,46 +397,14 @@ def ghtt_tables() -> list[BenchmarkRecord]:
     return measure()
 
 
-def bharnet() -> list[BenchmarkRecord]:
-    """Body and hand experts and their rivals on signed words."""
-    from palmist.benchmark.body_hand import body_hand
+def _of(module: str, name: str) -> Callable[[], list[BenchmarkRecord]]:
+    """A section in a module of its own, imported when it is measured."""
 
-    return body_hand()
+    def section() -> list[BenchmarkRecord]:
+        measure: Callable[[], list[BenchmarkRecord]] = getattr(import_module(f"palmist.benchmark.{module}"), name)
+        return measure()
 
-
-def directions() -> list[BenchmarkRecord]:
-    """EMIM, TRec and plain networks on the direction task, see `palmist.benchmark.video_recognition`."""
-    from palmist.benchmark import video_recognition
-
-    return video_recognition.directions()
-
-
-def rendered_words() -> list[BenchmarkRecord]:
-    """EMIM and TRec with their twins and controls on drawn words, see `palmist.benchmark.video_recognition`."""
-    from palmist.benchmark import video_recognition
-
-    return video_recognition.rendered_words()
-
-
-def points() -> list[BenchmarkRecord]:
-    """Point tracking on rendered clips with known truth."""
-    from palmist.benchmark.video_quality import points as measure
-
-    return measure()
-
-
-def video() -> list[BenchmarkRecord]:
-    """Hands in real clips."""
-    from palmist.benchmark.video_quality import video as measure
-
-    return measure()
-
-
-def estimator() -> list[BenchmarkRecord]:
-    """The image estimator on drawn frames of a signer it never saw, and against MediaPipe's tracks of a real clip."""
-    from palmist.benchmark.estimator_quality import estimator as measure
-
-    return measure()
+    return section
 
 
 SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
@@ -447,12 +416,15 @@ SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "prediction": prediction,
     "futures": futures,
     "ghtt-tables": ghtt_tables,
-    "bharnet": bharnet,
-    "points": points,
-    "video": video,
-    "estimator": estimator,
-    "directions": directions,
-    "rendered_words": rendered_words,
+    "bharnet": _of("body_hand", "body_hand"),
+    "points": _of("video_quality", "points"),
+    "video": _of("video_quality", "video"),
+    "estimator": _of("estimator_quality", "estimator"),
+    "directions": _of("video_recognition", "directions"),
+    "rendered_words": _of("video_recognition", "rendered_words"),
+    "narration": _of("narration_quality", "narration"),
+    "contacts": _of("narration_contacts", "contacts"),
+    "video_text": _of("video_text", "video_text"),
     "one_set": one_set,
     "no_context": no_context,
     "no_noise": no_noise,

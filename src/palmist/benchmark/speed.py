@@ -399,6 +399,12 @@ def _emim(repeats: int) -> list[BenchmarkRecord]:
     return records
 
 
+def _narrate(repeats: int) -> list[BenchmarkRecord]:
+    from palmist.benchmark.narration_speed import narrate
+
+    return narrate(repeats)
+
+
 def _start(repeats: int) -> list[BenchmarkRecord]:
     """A Python that imports palmist, and `palmist --help`: CPU time of whole processes, and that of a bare Python beside it."""
     programs = {
@@ -434,6 +440,7 @@ CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "video": _video,
     "bharnet": _bharnet,
     "emim": _emim,
+    "narrate": _narrate,
     "start": _start,
 }
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from palmist.errors import InputError
 from palmist.perception.objects import CONTACTS
 
 __all__ = ["DIRECTIONS", "SIDES", "STAYS", "ContactChange", "Facts", "HandFacts", "ObjectFacts", "Piece", "Relation"]
@@ -91,4 +92,39 @@ class Facts:
     relations: tuple[Relation, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
+        """Plain values; `from_json` reads them."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Facts:
+        """What `to_json` gave. Raises InputError for anything else."""
+        try:
+            hands = {
+                _one_of(side, SIDES): HandFacts(
+                    **{
+                        **hand,
+                        "pieces": _pieces(hand["pieces"]),
+                        "contact": _one_of(hand["contact"], CONTACTS),
+                        "changes": tuple(ContactChange(**change) for change in hand["changes"]),
+                    }
+                )
+                for side, hand in data["hands"].items()
+            }
+            objects = tuple(ObjectFacts(**{**thing, "pieces": _pieces(thing["pieces"])}) for thing in data["objects"])
+            relations = tuple(Relation(**relation) for relation in data["relations"])
+            return cls(float(data["duration"]), hands, objects, relations)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"these are no facts about motion ({error}); expected what Palmist's narration wrote") from error
+
+
+def _pieces(rows: Any) -> tuple[Piece, ...]:
+    pieces = tuple(Piece(**row) for row in rows)
+    for piece in pieces:
+        _one_of(piece.direction, (*DIRECTIONS, STAYS))
+    return pieces
+
+
+def _one_of(value: Any, allowed: tuple[str, ...]) -> str:
+    if value not in allowed:
+        raise ValueError(f"found {value!r}, expected one of {', '.join(allowed)}")
+    return str(value)

@@ -29,6 +29,7 @@ from palmist.recording import check_time
 from palmist.skeleton import convention
 
 _LARGEST_METRES = 1.0  # from joint to joint of one hand
+_FARTHEST = 1000.0  # image sizes, of a joint
 _LONGEST_VIDEO = 10_000_000  # frames
 
 
@@ -117,6 +118,8 @@ def _detections(arrays: dict[str, np.ndarray]) -> DetectedHands:
             "divide millimetres by 1000"
         )
     image = _image_landmarks(flat, solid, shift, size, focal)
+    if count and not np.abs(image).max() < _FARTHEST:
+        raise InputError(f"a joint lies {np.abs(image).max():.3g} image sizes away; expected pixels in or near the picture")
     time = _time(arrays, frame)
     hands: list[list[HandDetection]] = [[] for _ in time]
     for n in range(count):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import json
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.input_files import read_json, read_text
 
-__all__ = ["find_below", "joint_block", "read_json", "read_table", "whole_number"]
+__all__ = ["find_below", "joint_block", "read_json", "read_lines", "read_table", "whole_number"]
 
 
 def find_below(root: Path, places: Sequence[str], what: str) -> Path:
@@ -28,15 +29,9 @@ def find_below(root: Path, places: Sequence[str], what: str) -> Path:
     raise InputError(f"{root} has no {what}; expected {' or '.join(places)} in it; unpack the archive that holds it there")
 
 
-def read_json(path: Path, expected: str) -> Any:
-    """The contents of a JSON file; InputError when it is missing, or is not JSON (a half-finished download)."""
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; expected {expected}")
-    try:
-        with path.open("rb") as file:
-            return json.load(file)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not whole JSON ({error}); expected {expected}; download it again") from error
+def read_lines(path: Path, expected: str) -> list[str]:
+    """The lines of a text file; InputError when it is missing, or is no UTF-8 text."""
+    return read_text(path, expected, "utf-8-sig").splitlines()
 
 
 def read_table(path: Path, needed: Iterable[Sequence[str]]) -> list[dict[str, str]]:
@@ -48,10 +43,13 @@ def read_table(path: Path, needed: Iterable[Sequence[str]]) -> list[dict[str, st
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; expected the annotation file of that name")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+    text = read_text(path, "a table with commas", "utf-8-sig")
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""))
         header = reader.fieldnames or []
         rows = list(reader)
+    except csv.Error as error:
+        raise InputError(f"{path} is no table with commas ({error}); download it again") from error
     rename: dict[str, str] = {}
     for names in needed:
         found = next((name for name in names if name in header), None)

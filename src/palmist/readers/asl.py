@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from palmist.input_files import damage_named
 from palmist.npz import load_arrays, scaled
 from palmist.recording import ActionSegment, Body, Recording
 
@@ -33,12 +34,16 @@ def letter_label(name: str) -> str:
 
 def read_words(root: Path) -> Iterator[Recording]:
     """The 3,868 recordings of asl_words.npz: 20 frames, both hands and 25 body landmarks, 16 labels, 3 signers."""
-    yield from _read(root / "asl_words.npz", "asl_words", word_label)
+    path = root / "asl_words.npz"
+    with damage_named(path, "the asl_words file of Palmist's data"):
+        yield from _read(path, "asl_words", word_label)
 
 
 def read_letters(root: Path) -> Iterator[Recording]:
     """The 3,121 recordings of asl_letters.npz: 20 frames, both hands, 28 labels, 3 signers."""
-    yield from _read(root / "asl_letters.npz", "asl_letters", letter_label)
+    path = root / "asl_letters.npz"
+    with damage_named(path, "the asl_letters file of Palmist's data"):
+        yield from _read(path, "asl_letters", letter_label)
 
 
 def _read(path: Path, name: str, label_of: Callable[[str], str]) -> Iterator[Recording]:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.input_files import read_text
 from palmist.readers.annotation_files import entry, find_below, joint_block, read_json, read_table, whole_number
 from palmist.recording import ActionSegment, Recording
 from palmist.skeleton import CONVENTIONS, to_canonical
@@ -120,7 +121,7 @@ def _read_coarse(folder: Path, end_inclusive: bool) -> dict[str, SequenceLabels]
         phase, _, sequence = file.stem.partition("_")
         if phase not in ("assembly", "disassembly"):
             raise InputError(f"{file}: the name begins with '{phase}'; expected assembly_ or disassembly_")
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(read_text(file).splitlines(), 1):
             cells = line.split("\t")
             if not line.strip():
                 continue

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.input_files import read_text
 from palmist.readers.annotation_files import find_below, whole_number
 from palmist.recording import ActionSegment, Recording
 from palmist.skeleton import to_canonical
@@ -97,7 +98,7 @@ def read_action_split(file: Path) -> dict[str, tuple[str, int]]:
     """ "Subject_1/ACTION/SEQUENCE" -> ("train" or "test", label) of data_split_action_recognition.txt."""
     listed: dict[str, tuple[str, int]] = {}
     part = ""
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         words = line.split()
         if not words:
             continue
@@ -119,7 +120,7 @@ def read_subject_info(file: Path) -> dict[tuple[str, int], int]:
     if not file.is_file():
         raise InputError(f"{file} does not exist; expected Subjects_info/Subject_N_info.txt")
     frames: dict[tuple[str, int], int] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines()[3:], 4):
+    for number, line in enumerate(read_text(file).splitlines()[3:], 4):
         words = line.split()
         if not words:
             continue
@@ -210,7 +211,7 @@ def _frame_numbers(table: np.ndarray, file: Path) -> np.ndarray:
 
 def _table(file: Path, columns: int) -> np.ndarray:
     """The numbers of a text file, (rows, columns)."""
-    rows = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [line.split() for line in read_text(file).splitlines() if line.strip()]
     if not rows:
         raise InputError(f"{file} is empty; expected {columns} numbers in each line; download it again")
     for number, row in enumerate(rows, 1):

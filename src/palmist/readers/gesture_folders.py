@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.input_files import read_text
 from palmist.readers.annotation_files import find_below, whole_number
 from palmist.recording import ActionSegment, Recording
 
@@ -68,7 +69,7 @@ def gesture_rows(file: Path, columns: int) -> list[tuple[Key, list[int]]]:
     if not file.is_file():
         raise InputError(f"{file} does not exist; expected the list of sequences that comes with the set")
     rows = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         words = line.split()
         if not words:
             continue
@@ -122,7 +123,7 @@ def read_gesture(file: Path, key: Key, dataset: str, classes: int, span: tuple[i
 
 def _points(file: Path) -> np.ndarray:
     """(T, 22, 3) metres."""
-    rows = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    rows = [line.split() for line in read_text(file).splitlines() if line.strip()]
     if not rows:
         raise InputError(f"{file} is empty; expected 66 numbers in each line; download it again")
     for number, row in enumerate(rows, 1):

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.input_files import read_text
 from palmist.recording import ActionSegment, Recording
 
 RATE = 30.0
@@ -121,7 +122,7 @@ def read_split(file: Path) -> list[_SplitLine]:
     """The lines of action_{train,val,test}.txt; a test file may lack labels, or carry them in its last column."""
     if not file.is_file():
         raise InputError(f"{file} does not exist; expected the split files of label_split.zip beside it")
-    rows = [line.split() for line in file.read_text().splitlines() if line.strip()]
+    rows = [line.split() for line in read_text(file).splitlines() if line.strip()]
     if not rows or "path" not in rows[0]:
         raise InputError(f"{file} has no header; expected: id path [action_label] start_act end_act start_frame ...")
     header, lines = rows[0], []
@@ -291,7 +292,7 @@ def _numbered(folder: Path, name: str, count: int, needed: bool) -> dict[int, np
 
 
 def _numbers(file: Path, count: int) -> np.ndarray:
-    words = file.read_text().split()
+    words = read_text(file).split()
     try:
         numbers = np.array(words, np.float64)
     except ValueError as error:

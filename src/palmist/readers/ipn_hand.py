@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from palmist.errors import InputError
+from palmist.input_files import read_text
 from palmist.readers.annotation_files import find_below, whole_number
 from palmist.readers.labelled_video import LabelledVideo, labelled_recordings
 from palmist.recording import ActionSegment, Recording
@@ -82,7 +83,7 @@ def read_ipn_hand_poses(root: str | Path, classes: int = 14) -> Iterator[Recordi
 def _list_rows(folder: Path, count: int) -> Iterator[tuple[str | None, _Row]]:
     train, val, index = (folder / name for name in _LISTS[count])
     codes: dict[int, str] = {}
-    for number, line in enumerate(index.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(index).splitlines(), 1):
         words = line.split()
         if not words:
             continue
@@ -92,7 +93,7 @@ def _list_rows(folder: Path, count: int) -> Iterator[tuple[str | None, _Row]]:
     if len(set(codes.values())) != count:
         raise InputError(f"{index} names {len(set(codes.values()))} classes; expected {count}; it may be cut off")
     for split, file in (("train", train), ("val", val)):
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate(read_text(file).splitlines(), 1):
             words = line.split()
             if not words:
                 continue
@@ -109,7 +110,7 @@ def _list_rows(folder: Path, count: int) -> Iterator[tuple[str | None, _Row]]:
 def _table_rows(folder: Path) -> Iterator[tuple[str | None, _Row]]:
     for split, name in _TABLES:
         file = folder / name
-        lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+        lines = read_text(file).splitlines() if file.is_file() else []
         for number, line in enumerate(lines, 1):
             cells = [cell.strip() for cell in line.split(",")]
             if not line.strip() or (number == 1 and cells[0] == "video"):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.input_files import damage_named
 from palmist.npz import load_arrays
 from palmist.recording import Recording
 
@@ -21,6 +22,11 @@ SOURCE = "github.com/leapmotion/leapjs-playback@4ff4b5b3730fcf3c99e14129b76d65ca
 def read_leap(root: Path) -> Iterator[Recording]:
     """The 14 takes of leap_recordings.npz, millimetres turned into metres, times as recorded (irregular)."""
     path = root / "leap_recordings.npz"
+    with damage_named(path, "the leap_recordings file of Palmist's data"):
+        yield from _read(path)
+
+
+def _read(path: Path) -> Iterator[Recording]:
     data = load_arrays(path)
     takes = [key.removesuffix("__joints") for key in data if key.endswith("__joints")]
     if not takes:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.input_files import read_text
 
 __all__ = ["COLOUR_SIZE", "JOINTS", "RATE", "KinectFile", "read_skeleton_file"]
 
@@ -55,7 +56,7 @@ def read_skeleton_file(file: Path) -> KinectFile:
     """
     if not file.is_file():
         raise InputError(f"{file} does not exist; expected a .skeleton file of NTU RGB+D")
-    lines = file.read_text(encoding="ascii", errors="replace").splitlines()
+    lines = read_text(file, encoding="ascii", errors="replace").splitlines()
     bodies, joint_lines, frames = _walk(file, lines)
     if not bodies:
         empty = np.zeros((0, frames, JOINTS, _JOINT_FIELDS))

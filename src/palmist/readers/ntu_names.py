@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palmist.errors import InputError
+from palmist.input_files import read_text
 
 __all__ = [
     "ACTIONS", "ONE_SHOT_EXEMPLARS", "PERFORMERS", "SPLITS_OF", "SampleName", "all_names", "missing_samples", "official_splits",
@@ -189,7 +190,7 @@ def read_missing_list(file: Path) -> frozenset[str]:
     """
     if not file.is_file():
         raise InputError(f"{file} does not exist; expected the list of samples with missing skeletons")
-    found = (_NAME.match(line.strip()) for line in file.read_text(encoding="utf-8", errors="replace").splitlines())
+    found = (_NAME.match(line.strip()) for line in read_text(file, errors="replace").splitlines())
     names = frozenset(match.group(0) for match in found if match)
     if not names:
         raise InputError(f"{file} names no sample; expected lines like S001C002P005R002A008; download it again")

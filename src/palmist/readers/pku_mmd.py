@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.input_files import read_text
 from palmist.readers.annotation_files import find_below, whole_number
 from palmist.recording import ActionSegment, Recording
 from palmist.skeleton_clip import SkeletonClip
@@ -133,7 +134,7 @@ def _clips(
 def _read_skeleton(file: Path) -> tuple[np.ndarray, np.ndarray]:
     """(2, T, 25, 3) metres and (2, T, 25) bool; a body of zeros is not there."""
     width = PERSONS * JOINTS * 3
-    lines = [line for line in file.read_text(encoding="ascii", errors="replace").splitlines() if line.strip()]
+    lines = [line for line in read_text(file, encoding="ascii", errors="replace").splitlines() if line.strip()]
     if not lines:
         raise InputError(f"{file} is empty; expected {width} numbers in each line; download it again")
     try:
@@ -165,7 +166,7 @@ def _read_labels(file: Path, frames: int, end_inclusive: bool) -> list[Instance]
     if not file.is_file():
         raise InputError(f"{file} does not exist; expected the labels of that video, lines label,start,end,confidence")
     found = []
-    for at, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for at, line in enumerate(read_text(file).splitlines(), 1):
         cells = [cell for cell in line.replace(",", " ").split() if cell]
         if not cells:
             continue
@@ -190,7 +191,7 @@ def _read_splits(folder: Path) -> dict[str, dict[str, str]]:
         file = folder / f"{stem}.txt"
         if not file.is_file():
             raise InputError(f"{folder} has no {stem}.txt; expected the split files that come with the set")
-        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        lines = [line for line in read_text(file).splitlines() if line.strip()]
         if len(lines) != 4:
             raise InputError(
                 f"{file}: found {len(lines)} lines, expected four: heading, names to train on, heading, names to test on"

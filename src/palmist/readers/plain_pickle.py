@@ -133,7 +133,7 @@ _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _PlainUnpickler(pickle._Unpickler):  # in Python: the one in C sets memory aside for any memo number it is told
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _STAND_INS:
             raise _Refused(f"{module}.{name}")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from palmist.input_files import damage_named
 from palmist.npz import load_arrays, scaled
 from palmist.recording import ActionSegment, Body, Recording
 from palmist.skeleton import PALM
@@ -26,7 +27,13 @@ def read_reach_to_grasp(root: Path) -> Iterator[Recording]:
     One segment spans each recording, labelled "grasp small|medium|large" (verb "grasp", noun "small cube"). The phase
     from the onset of the reach to the grasp is provenance["reach_phase"] = [start, end] in seconds.
     """
-    data = load_arrays(root / "reach_to_grasp.npz")
+    path = root / "reach_to_grasp.npz"
+    with damage_named(path, "the reach_to_grasp file of Palmist's data"):
+        yield from _read(path)
+
+
+def _read(path: Path) -> Iterator[Recording]:
+    data = load_arrays(path)
     names = [str(name) for name in data["joint_names"]]
     left, right = names.index("LPalmBase"), names.index("RPalmBase")
     pixels = scaled(data["xy"], data["scale"])

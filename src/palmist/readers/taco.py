@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from palmist.errors import InputError
+from palmist.input_files import read_text
 from palmist.readers.annotation_files import find_below
 from palmist.readers.labelled_video import Triplet, labelled_recordings
 from palmist.recording import Recording
@@ -70,7 +71,7 @@ def _from_lists(folder: Path, sequences: str) -> list[Triplet]:
     splits = _splits(folder / _SPLIT_FILE)
     file = folder / _LISTS[sequences]
     found: dict[str, Triplet] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         if not line.strip():
             continue
         match = _LINE.match(line.strip())
@@ -96,7 +97,7 @@ def _splits(file: Path) -> dict[str, str]:
     if not file.is_file():
         raise InputError(f"{file} does not exist; expected it beside the lists of sequences")
     splits: dict[str, str] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         if not line.strip():
             continue
         name, _, split = line.strip().partition(",")

@@ -15,7 +15,7 @@ import numpy as np
 
 from palmist.errors import InputError
 from palmist.npz import load_arrays, save_arrays
-from palmist.recording import Recording
+from palmist.recording import Recording, check_time
 from palmist.recording_file import metadata, plain
 from palmist.render.parts import Scene, codes_at_joint, hand_of_code
 from palmist.render.scene import Backdrop
@@ -204,6 +204,17 @@ def main_label(recording: Recording) -> str | None:
 _ARRAYS = tuple(field.name for field in fields(Truth) if field.name != "metadata")
 
 
+_FAR = 1e7  # pixels or seconds
+#: kinds of number, and shape (T, N: see the head of this module)
+_SHAPES: dict[str, tuple[Any, ...]] = {
+    "time": ("f", "T"), "joints": ("f", "T", 2, 21, 2), "known": ("b", "T", 2, 21), "visible": ("b", "T", 2, 21),
+    "uncovered": ("b", "T", 2, 21), "joints_25d": ("f", "T", 2, 21, 3), "depth": ("f", "T", 2, 21),
+    "hand_order_known": ("b", "T"), "boxes": ("f", "T", 2, 4), "camera": ("f", "T", 2, 3),
+    "background_motion": ("f", "T", 2, 3), "tracks": ("f", "T", "N", 2), "tracks_known": ("b", "T", "N"),
+    "tracks_visible": ("b", "T", "N"), "track_parts": ("u", "N"),
+}  # fmt: skip
+
+
 def write_truth(path: Path, truth: Truth) -> None:
     """Write the truth as .npz, whole or not at all. Tracks are rounded to 1/64 pixel."""
     head = {"format": FORMAT, "version": VERSION, **truth.metadata}
@@ -225,7 +236,7 @@ def read_truth(path: str | Path) -> Truth:
     try:
         head = json.loads(str(arrays.pop("metadata")))
         form, version = head.pop("format"), head.pop("version")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} holds no truth of a rendered clip; expected a file that palmist render wrote") from error
     if form != FORMAT:
         raise InputError(f"{path} holds no truth of a rendered clip ({form}); expected a file that palmist render wrote")
@@ -236,4 +247,24 @@ def read_truth(path: str | Path) -> Truth:
     missing = [name for name in _ARRAYS if name not in arrays]
     if missing:
         raise InputError(f"{path} has no array {', '.join(missing)}; draw it again with palmist render")
+    _check_arrays(path, arrays)
     return Truth(**{name: arrays[name] for name in _ARRAYS}, metadata=head)
+
+
+def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """InputError for an array of a wrong type or shape, a number that is none or far from any picture, times that fall back."""
+    time, tracks = arrays["time"], arrays["tracks"]
+    sizes = {"T": len(time) if time.ndim else 0, "N": tracks.shape[1] if tracks.ndim == 3 else 0}
+    for name, (kinds, *letters) in _SHAPES.items():
+        array, shape = arrays[name], tuple(sizes.get(str(letter), letter) for letter in letters)
+        if array.dtype.kind not in kinds or array.shape != shape:
+            raise InputError(
+                f"{path}: {name} is of type {array.dtype} and shape {array.shape}; expected {shape}; "
+                "draw it again with palmist render"
+            )
+        if array.dtype.kind == "f" and not (np.abs(array) < _FAR).all():
+            raise InputError(
+                f"{path}: {name} is not finite, or beyond {_FAR:g}, in {int((~(np.abs(array) < _FAR)).sum())} places; "
+                "draw it again with palmist render"
+            )
+    check_time(time, len(time))

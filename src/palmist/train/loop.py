@@ -203,6 +203,9 @@ class _Trainer:
             fabric.global_rank,
             fabric.world_size,
             (lambda tensor: fabric.all_reduce(tensor, reduce_op="sum")) if fabric.world_size > 1 else (lambda tensor: tensor),
+            (lambda tensor: fabric.all_gather(tensor, sync_grads=True).flatten(0, 1))
+            if fabric.world_size > 1
+            else (lambda tensor: tensor),
         )
         self.train_data = task.train_data(config)
         self.validation_data = task.validation_data(config)

@@ -18,8 +18,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from palmist.checkpoint import read_tensors, write_folder
+from palmist.checkpoint import file_checksum, read_tensors, write_folder
 from palmist.errors import InputError
+from palmist.input_files import check_file, read_json
 
 FORMAT = "palmist-training-state"
 VERSION = 1
@@ -42,11 +43,12 @@ def write_state(run: Path, state: RunState) -> None:
     """Write the state of a run and remove older ones."""
     folder = run / "state" / f"step-{state.step:08d}"
     tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.tensors.items()}
-    text = json.dumps({"format": FORMAT, "version": VERSION, "step": state.step, **state.facts}, indent=1)
+    facts = {"format": FORMAT, "version": VERSION, "step": state.step, **state.facts}
 
     def fill(temporary: Path) -> None:
         save_file(tensors, temporary / "tensors.safetensors")
-        (temporary / "state.json").write_text(text + "\n", encoding="utf-8")
+        facts["crc32"] = file_checksum(temporary / "tensors.safetensors")
+        (temporary / "state.json").write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
     write_folder(folder, fill)
     for other in folder.parent.iterdir():
@@ -59,15 +61,20 @@ def read_state(run: Path) -> RunState | None:
     folders = sorted((run / "state").glob("step-*"))
     if not folders:
         return None
-    file = folders[-1] / "state.json"
+    file, weights = folders[-1] / "state.json", folders[-1] / "tensors.safetensors"
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        facts = read_json(file, "the state of a training run")
+    except InputError as error:
         raise InputError(f"{file} is missing or damaged ({error}); start the run anew in another folder") from error
-    if facts.pop("format", None) != FORMAT or facts.pop("version", None) != VERSION:
+    if not isinstance(facts, dict) or facts.pop("format", None) != FORMAT or facts.pop("version", None) != VERSION:
         raise InputError(f"{file} is not a training state of version {VERSION}; resume with the Palmist that wrote it")
-    step = int(facts.pop("step"))
-    return RunState(step, read_tensors(folders[-1] / "tensors.safetensors"), facts)
+    step, checksum = facts.pop("step", None), facts.pop("crc32", None)
+    if not isinstance(step, int) or step < 0:
+        raise InputError(f"{file} says step {step!r}; expected a whole number; start the run anew in another folder")
+    check_file(weights, "the tensors of the state; start the run anew in another folder")
+    if checksum is not None and checksum != file_checksum(weights):
+        raise InputError(f"{weights} is cut off or damaged (its checksum is another); start the run anew in another folder")
+    return RunState(step, read_tensors(weights), facts)
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

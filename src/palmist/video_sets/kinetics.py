@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from palmist.errors import InputError
+from palmist.input_files import read_text
 from palmist.readers.annotation_files import whole_number
 from palmist.video_sets.videos import VideoEntry, VideoList
 
@@ -27,7 +28,7 @@ def read_kinetics(root: str | Path, videos: str | None = None) -> VideoList:
     rows: list[tuple[str, int, str]] = []
     for split in SPLITS:
         file = root / f"{split}.csv"
-        for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines() if file.is_file() else [], 1):
+        for number, line in enumerate(read_text(file, encoding="utf-8-sig").splitlines() if file.is_file() else [], 1):
             if not line.strip():
                 continue
             path, mark, label = line.strip().rpartition("," if "," in line else " ")
@@ -39,7 +40,7 @@ def read_kinetics(root: str | Path, videos: str | None = None) -> VideoList:
     lowest, highest = min(label for _, label, _ in rows), max(label for _, label, _ in rows)
     names_file = next((root / name for name in _NAMES if (root / name).is_file()), None)
     if names_file is not None:
-        names = tuple(line.strip() for line in names_file.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+        names = tuple(line.strip() for line in read_text(names_file, encoding="utf-8-sig").splitlines() if line.strip())
     else:
         digits = len(str(highest))
         names = tuple(f"{number:0{digits}d}" for number in range(highest + 1))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from palmist.errors import InputError
+from palmist.input_files import read_text
 from palmist.readers.annotation_files import entry, find_below, read_json, whole_number
 from palmist.video_sets.videos import VideoEntry, VideoList
 
@@ -87,13 +88,13 @@ def read_ssv1(root: str | Path, videos: str | None = None) -> VideoList:
     root = Path(root)
     prefix = "something-something-v1-"
     labels_file = find_below(root, [f"{prefix}labels.csv", f"labels/{prefix}labels.csv"], "list of labels")
-    labels = tuple(line.strip() for line in labels_file.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+    labels = tuple(line.strip() for line in read_text(labels_file, encoding="utf-8-sig").splitlines() if line.strip())
     places = [videos] if videos is not None else ["20bn-something-something-v1", "videos", "."]
     folder = find_below(root, places, "folder of pictures")
     known, entries = set(labels), []
     for split in SPLITS:
         file = labels_file.with_name(f"{prefix}{split}.csv")
-        lines = file.read_text(encoding="utf-8-sig").splitlines() if file.is_file() else []
+        lines = read_text(file, encoding="utf-8-sig").splitlines() if file.is_file() else []
         for number, line in enumerate(lines, 1):
             identity, semicolon, label = (part.strip() for part in line.partition(";"))
             if not identity:
@@ -120,7 +121,7 @@ def read_frame_list(
     file, folder, names, entries = Path(file), Path(folder), tuple(labels), []
     if not file.is_file():
         raise InputError(f"{file} does not exist; expected a list with ID FRAMES LABEL in every line")
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_text(file).splitlines(), 1):
         words = line.split()
         if not words:
             continue
