@@ -21,6 +21,7 @@ import palmist
 from palmist.cli import app
 from palmist.readers import READERS
 from palmist.video_sets import VIDEO_SETS
+from palmist.video_text import TEXT_SETS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -84,7 +85,7 @@ def test_the_page_of_data_sets_is_made_from_the_readers() -> None:
 def test_every_set_has_a_chapter_with_a_picture_of_its_folder() -> None:
     chapters = re.split(r"^### ", read("datasets.md"), flags=re.M)[1:]
     pictured = {chapter.split("\n", 1)[0] for chapter in chapters if "```text\n" in chapter}
-    assert pictured == {*READERS, *VIDEO_SETS}
+    assert pictured == {*READERS, *VIDEO_SETS, *TEXT_SETS}
 
 
 def test_the_reference_names_every_public_name_and_nothing_that_is_not_there() -> None:
