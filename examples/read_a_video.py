@@ -42,7 +42,7 @@ from palmist.view import Picture
 emim = load_video_reader("emim-words")
 found = emim.read(clip)
 print(f"EMIM: {len(found.labels)} labels, {found.label} {found.probability:.2f}")
-Picture(cv2.imread(str(emim.draw(clip, "emim.png")))[:240:2, ::2, ::-1])
+Picture(cv2.imread(str(emim.draw(clip, "emim.png")))[:480:3, ::3, ::-1])
 
 # %% [markdown]
 # Arrows: where each place looks in the next frame. TRec follows random points instead:
@@ -51,4 +51,4 @@ Picture(cv2.imread(str(emim.draw(clip, "emim.png")))[:240:2, ::2, ::-1])
 trec = load_video_reader("trec-words")
 found = trec.read(clip)
 print(f"TRec: {len(found.labels)} labels, {found.label} {found.probability:.2f}")
-Picture(cv2.imread(str(trec.draw(clip, "trec.png")))[:240:2, ::2, ::-1])
+Picture(cv2.imread(str(trec.draw(clip, "trec.png")))[-480::3, ::3, ::-1])

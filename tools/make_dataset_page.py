@@ -18,6 +18,7 @@ from typing import Any
 
 from palmist.readers import READERS, Reader, gesture_folders
 from palmist.video_sets import VIDEO_SETS, VideoSet
+from palmist.video_text import TEXT_SETS, TextSet
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/datasets.md"
@@ -51,6 +52,7 @@ GROUPS = (
     ("Labels of videos", "Label lists without poses: track the hands in the videos yourself, the reader joins both."),
     ("Bodies", "Whole people, often two: what is made of them says [skeletons.md](skeletons.md)."),
     ("Videos", "Read where they lie, for networks that see pixels ([emim.md](emim.md), [trec.md](trec.md)); no store is made."),
+    ("Videos with sentences", "Read where they lie, for [EgoVideo](egovideo.md): [video-text-sets.md](video-text-sets.md)."),
 )
 BODIES = ("ntu60", "ntu120", "pyskl", "pku_mmd", "n_ucla")
 LABELS = ("ipn_hand", "taco")
@@ -131,13 +133,13 @@ def recorded(entry: Reader) -> str:
     return "\n\n".join(filter(None, [*parts, options(entry.read)]))
 
 
-def filmed(entry: VideoSet) -> str:
-    module = sys.modules[entry.read.__module__]
+def filmed(entry: VideoSet | TextSet) -> str:
+    module = sys.modules[getattr(entry.read, "func", entry.read).__module__]
     with tempfile.TemporaryDirectory() as folder:
         picture = tree(entry.example(Path(folder) / "root"), width=2)
     parts = [f"### {entry.name}", entry.description[0].upper() + entry.description[1:] + "."]
-    text = module_text(module)
-    return "\n\n".join([*parts, facts(entry.licence, entry.url), text, picture])
+    text, found = pictured(module_text(module))
+    return "\n\n".join([*parts, facts(entry.licence, entry.url), text, *([] if found else [picture])])
 
 
 def module_text(module: ModuleType) -> str:
@@ -156,10 +158,9 @@ def page() -> str:
     parts = [HEAD]
     for number, (title, text) in enumerate(GROUPS):
         parts.append(f"## {title}\n\n{text}")
-        if number == len(GROUPS) - 1:
-            parts += [filmed(entry) for entry in VIDEO_SETS.values()]
-        else:
-            parts += [recorded(entry) for entry in READERS.values() if group_of(entry) == number]
+        parts += [recorded(entry) for entry in READERS.values() if group_of(entry) == number]
+        if title.startswith("Videos"):
+            parts += [filmed(entry) for entry in (TEXT_SETS if "sentences" in title else VIDEO_SETS).values()]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

@@ -6,7 +6,9 @@ import ast
 import importlib
 import importlib.util
 import json
+import os
 import re
+import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +21,7 @@ import palmist
 from palmist.cli import app
 from palmist.readers import READERS
 from palmist.video_sets import VIDEO_SETS
+from palmist.video_text import TEXT_SETS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -54,7 +57,7 @@ def sentences() -> tuple[str, ...]:
 
 
 def quoted() -> list[str]:
-    return re.findall(r"```text\n(.*?)\n```", read("troubleshooting.md"), flags=re.S)
+    return re.findall(r"^> (.*)$", read("troubleshooting.md"), flags=re.M)
 
 
 def test_troubleshooting_quotes_enough() -> None:
@@ -82,7 +85,7 @@ def test_the_page_of_data_sets_is_made_from_the_readers() -> None:
 def test_every_set_has_a_chapter_with_a_picture_of_its_folder() -> None:
     chapters = re.split(r"^### ", read("datasets.md"), flags=re.M)[1:]
     pictured = {chapter.split("\n", 1)[0] for chapter in chapters if "```text\n" in chapter}
-    assert pictured == {*READERS, *VIDEO_SETS}
+    assert pictured == {*READERS, *VIDEO_SETS, *TEXT_SETS}
 
 
 def test_the_reference_names_every_public_name_and_nothing_that_is_not_there() -> None:
@@ -130,3 +133,18 @@ def _exists(path: str) -> bool:
 def test_the_index_lists_every_command() -> None:
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert set(re.findall(r"`palmist ([a-z]+)", read("index.md"))) == commands
+
+
+def test_the_site_is_built_without_a_warning_and_fetches_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    pytest.importorskip("mkdocstrings")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    built = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "NO_MKDOCS_2_WARNING": "true"}
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    for page in (tmp_path / "site").rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"<(?:script|img|iframe)[^>]*src=.?https?:", text), page.name
+        assert not re.search(r"<link[^>]*rel=.?(?:stylesheet|preconnect)[^>]*https?:", text), page.name
+        assert ">>>" not in re.sub(r"<[^>]+>", "", re.sub(r"<(pre|code)\b.*?</\1>", "", text, flags=re.S)), page.name
