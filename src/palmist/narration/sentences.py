@@ -19,7 +19,7 @@ from palmist.skeleton import mirror_words
 __all__ = ["claims", "fact_claims", "mirror_facts", "sentence"]
 
 _MOST_PIECES = 5  # directions in a row that are told one by one
-_MOST_CHANGES = 3
+_MOST_CHANGES = 2  # changes of contact that are told one by one; more are rather a detector's doubts than a hand's doing
 _WORDS = re.compile(r"[\w' -]+")
 _CONTACTS = {
     "self": "touching the person's own body",
@@ -134,6 +134,8 @@ def _thing(facts: Facts, number: int | None, original: str | None, definite: boo
 def _contact(facts: Facts, hand: HandFacts, original: str | None) -> str:
     """What a hand touches: ", holding an object, then letting go of it"; nothing for a hand that touches nothing."""
     thing = _thing(facts, hand.object, original)
+    if len(hand.changes) > _MOST_CHANGES and "portable object" in {hand.contact, *(change.state for change in hand.changes)}:
+        return f", holding {thing} for parts of the time"
     phrases, state = [], hand.contact
     first = {"portable object": f"holding {thing}", "stationary object": f"touching {thing}", **_CONTACTS}.get(state)
     if first is not None:
