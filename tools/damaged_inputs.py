@@ -763,7 +763,7 @@ DAMAGES: tuple[Damage, ...] = (
     *(Damage(f.__name__, frozenset({"json", "jsonl"}), "data", f) for f in _JSON_DAMAGES),
     *(Damage(f.__name__, ARRAYS, rule, f) for rule, functions in _NPZ_DAMAGES.items() for f in functions),
     Damage("yaml_trick", frozenset({"yaml"}), "data", yaml_trick),
-    Damage("pickle_trick", frozenset({"pickle"}), "same", pickle_trick),
+    Damage("pickle_trick", frozenset({"pickle"}), "data", pickle_trick),
     Damage("odd_pickle", frozenset({"pickle"}), "data", odd_pickle),
     Damage("safetensors_header", frozenset({"safetensors"}), "same", safetensors_header),
     Damage("video_fields", frozenset({"video"}), "data", video_fields),

@@ -206,7 +206,7 @@ _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
 
 def _read_with_base(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if not _is_there(file):
-        raise InputError(f"no configuration at {str(file)!r}: the file does not exist; check the name")
+        raise InputError(f"no configuration at {file}: the file does not exist; check the name")
     if file.resolve() in above:
         raise InputError(f"{file} names itself as its base; remove the 'base' line")
     try:
