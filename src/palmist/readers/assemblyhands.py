@@ -12,7 +12,7 @@ Assembly101, whose labels go with them. Format: the set's toolkit.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 

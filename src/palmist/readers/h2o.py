@@ -23,6 +23,7 @@ import numpy as np
 
 from palmist.errors import InputError
 from palmist.input_files import read_text
+from palmist.readers.annotation_files import whole_number
 from palmist.recording import ActionSegment, Recording
 
 RATE = 30.0
