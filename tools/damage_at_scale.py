@@ -398,11 +398,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=12000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=list(TARGETS), help="one target")
+    parser.add_argument("--only", nargs="+", choices=list(TARGETS), metavar="NAME", help="these targets alone")
     parser.add_argument("--case", type=int, help="one case of it, with its traceback")
     parser.add_argument("--json", help="file for the record")
     given = parser.parse_args(arguments)
-    targets = [TARGETS[given.only]] if given.only else list(TARGETS.values())
+    targets = [TARGETS[name] for name in given.only or TARGETS]
     if given.case is not None:
         warm_up()
         signal.signal(signal.SIGALRM, _alarm)

@@ -204,8 +204,8 @@ def _write_clip(folder: Path) -> None:
     folder.mkdir(parents=True)
     generator = np.random.default_rng(0)
     clip = SkeletonClip(
-        generator.normal(size=(2, 12, 25, 3)), np.ones((2, 12, 25), bool), "kinect25", 30.0, "clip", label="wave", label_number=3,
-        score=np.full((2, 12, 25), 0.5), segments=(ActionSegment(0.0, 0.2, "wave"),), splits={"xsub": "train"},
+        generator.normal(size=(2, 12, 25, 3)), np.ones((2, 12, 25), bool), "kinect25", 30.0, "clip", label="wave",
+        label_number=3, score=np.full((2, 12, 25), 0.5), segments=(ActionSegment(0.0, 0.2, "wave"),), splits={"xsub": "train"},
     )  # fmt: skip
     write_clip(folder / "clip.npz", clip)
 

@@ -240,7 +240,9 @@ def _check_extent(mapping: Any) -> None:
         value, depth = pending.pop()
         count += 1
         if count > _MOST_VALUES or depth > _DEEPEST:
-            raise InputError(f"it unfolds to over {_MOST_VALUES} values, or deeper than {_DEEPEST}; write it without aliases (*)")
+            raise InputError(
+                f"it unfolds to over {_MOST_VALUES} values, or deeper than {_DEEPEST}; write it without aliases (*)"
+            )
         if isinstance(value, dict):
             pending += [(item, depth + 1) for item in value.values()]
         elif isinstance(value, list | tuple | set):

@@ -479,14 +479,17 @@ def _check_entry(entry: dict[str, Any], used: Mapping[str, int]) -> None:
         raise TypeError("name, metadata or frames are of a wrong type")
     rows_of = dict.fromkeys(("joints", "valid", "time", "confidence", "interpolated"), frames)
     if "body_joints" in arrays:
-        rows_of |= dict.fromkeys(("body_joints", "body_valid", "body_confidence"), frames * len(BODY_LAYOUTS[entry["body_layout"]]))
+        joints = len(BODY_LAYOUTS[entry["body_layout"]])
+        rows_of |= dict.fromkeys(("body_joints", "body_valid", "body_confidence"), frames * joints)
     if "camera_pose" in arrays:
         rows_of["camera_pose"] = frames if entry["pose_per_frame"] else 1
     needed = {"time"} | ({"joints", "valid"} if "joints" in arrays or "body_joints" not in arrays else set())
     if not needed <= arrays.keys() or ("body_joints" in arrays) != ("body_valid" in arrays):
         raise KeyError("an array is missing")
     for name, (start, count, checksum) in arrays.items():
-        if name in _COLUMNS and not (start == used[name] and count == rows_of[name] and _is_count(start) and _is_count(checksum)):
+        if name not in _COLUMNS:
+            continue  # of a newer Palmist, which is said later
+        if start != used[name] or count != rows_of[name] or not (_is_count(start) and _is_count(checksum)):
             raise ValueError(f"the rows of {name} do not follow those before, or are not as many as its frames")
 
 
@@ -577,8 +580,8 @@ def _unfinished(path: Path, made_of: Mapping[str, Any]) -> Store | None:
         return None
     if read_json(file, "what the store is made of") != json.loads(json.dumps(dict(made_of))):
         raise InputError(
-            f"{path} is the unfinished store of another data set, folder or options; go on with those, pass overwrite or choose "
-            "another folder"
+            f"{path} is the unfinished store of another data set, folder or options; go on with those, pass overwrite or "
+            "choose another folder"
         )
     if not (path / "index.json").is_file():
         shutil.rmtree(path)

@@ -97,7 +97,13 @@ def train_small(folder: Path, again: bool) -> list[str]:
         "out": folder / "run", "steps": 40, "batch_size": 8, "checkpoint_every": 4, "validate_every": 10, "log_every": 2,
         "model.width": 32, "model.layers": 1, "model.feedforward": 64, "tensorboard": "false",
     }  # fmt: skip
-    return [*PALMIST, "train", "--config", str(config), *(word for key, value in changes.items() for word in (f"--{key}", str(value)))]
+    return [
+        *PALMIST,
+        "train",
+        "--config",
+        str(config),
+        *(word for key, value in changes.items() for word in (f"--{key}", str(value))),
+    ]
 
 
 def steps_done(folder: Path) -> float:
@@ -138,7 +144,9 @@ def kill_until_done(name: str, folder: Path, goals: list[float]) -> int:
     """Kill the command each time it has written up to a goal, then let it end; how often it was really killed."""
     what, killed = COMMANDS[name], 0
     for goal in goals:
-        process = subprocess.Popen(what.command(folder, killed > 0), env=ENVIRONMENT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            what.command(folder, killed > 0), env=ENVIRONMENT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
         end = time.monotonic() + 120
         while process.poll() is None and what.written(folder) < goal and time.monotonic() < end:
             time.sleep(0.001)

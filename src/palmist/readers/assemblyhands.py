@@ -62,7 +62,8 @@ def read_assemblyhands(
             content = read_json(calibration_file, "the cameras of that split")
             calibration = entry(content, "calibration", calibration_file, "top level")
         if not isinstance(sequences, Mapping):
-            raise InputError(f"{file}: 'annotations' is a {type(sequences).__name__}; expected sequences by name; download it again")
+            found = type(sequences).__name__
+            raise InputError(f"{file}: 'annotations' is a {found}; expected sequences by name; download it again")
         for name, frames in sequences.items():
             with damage_named(f"{file}, {name}", "frames by number with joints in millimetres"):
                 recording = _read_sequence(file, split, name, frames)
