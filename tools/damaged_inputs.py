@@ -8,7 +8,7 @@ Every damage is a function of (random, bytes) or, for folders, of (random, path)
     noticed  refused, unknown in the result, or named by the damage report of the result
 """
 
-# ruff: noqa: E501 (bytes that are meant as they stand)
+
 
 from __future__ import annotations
 

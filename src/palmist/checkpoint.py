@@ -260,8 +260,8 @@ def _check_sums(path: Path, header: dict[str, Any]) -> None:
     weights = path / WEIGHTS_FILE
     if checksums.get("weights") != file_checksum(weights):
         raise InputError(
-            f"{weights} ({weights.stat().st_size} bytes) is cut off or damaged (its checksum is another); copy it again, or take "
-            f"'crc32' out of {CONFIG_FILE} if you changed it on purpose"
+            f"{weights} ({weights.stat().st_size} bytes) is cut off or damaged (its checksum is another); copy it again, or "
+            f"take 'crc32' out of {CONFIG_FILE} if you changed it on purpose"
         )
 
 

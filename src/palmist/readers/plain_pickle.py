@@ -150,8 +150,8 @@ class _WholeReads:
 class _PlainUnpickler(pickle._Unpickler):  # in Python: the one in C sets memory aside for any memo number it is told
     def load_bytearray8(self) -> None:
         """Read first, then set aside."""
-        (size,) = struct.unpack("<Q", self.read(8))
-        self.append(bytearray(self.read(size)))
+        (size,) = struct.unpack("<Q", self.read(8))  # type: ignore[attr-defined]
+        self.append(bytearray(self.read(size)))  # type: ignore[attr-defined]
 
     dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
 
