@@ -8,6 +8,8 @@ Every damage is a function of (random, bytes) or, for folders, of (random, path)
     noticed  refused, unknown in the result, or named by the damage report of the result
 """
 
+
+
 from __future__ import annotations
 
 import io
@@ -49,9 +51,18 @@ class Damage:
 def kind_of(path: Path) -> str:
     """What a file is, by its name: one of BYTES."""
     kinds = {
-        ".json": "json", ".jsonl": "jsonl", ".yaml": "yaml", ".npz": "npz", ".npy": "npy", ".pkl": "pickle",
-        ".safetensors": "safetensors", ".mp4": "video", ".webm": "video", ".avi": "video", ".jpg": "picture",
-    }  # fmt: skip
+        ".json": "json",
+        ".jsonl": "jsonl",
+        ".yaml": "yaml",
+        ".npz": "npz",
+        ".npy": "npy",
+        ".pkl": "pickle",
+        ".safetensors": "safetensors",
+        ".mp4": "video",
+        ".webm": "video",
+        ".avi": "video",
+        ".jpg": "picture",
+    }
     return kinds.get(path.suffix, "text")
 
 
@@ -121,11 +132,15 @@ def another_format(r: Random, data: bytes) -> bytes:
     """The start of a pickle, a zip, a picture, a web page that a proxy sent, a file that stands in for a large one."""
     return r.choice(
         (
-            pickle.dumps({"joints": [1.0]}), b"PK\x03\x04" + r.randbytes(60), b"\x89PNG\r\n\x1a\n" + r.randbytes(60),
-            b"<!DOCTYPE html><html><body>Please log in</body></html>\n", b"\x93NUMPY\x01\x00v\x00{'descr'", b"\x1f\x8b\x08" + data[:90],
+            pickle.dumps({"joints": [1.0]}),
+            b"PK\x03\x04" + r.randbytes(60),
+            b"\x89PNG\r\n\x1a\n" + r.randbytes(60),
+            b"<!DOCTYPE html><html><body>Please log in</body></html>\n",
+            b"\x93NUMPY\x01\x00v\x00{'descr'",
+            b"\x1f\x8b\x08" + data[:90],
             b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
         )
-    )  # fmt: skip
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -133,10 +148,38 @@ def another_format(r: Random, data: bytes) -> bytes:
 
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
 ODD_WORDS = (
-    b"nan", b"NaN", b"inf", b"-inf", b"1e999", b"-1", b"0", b"99999999999999999999", b"1e30", b"-1e30", b"", b"x", b"0x10", b"1_0",
-    b"\xd9\xa3", b"1,5", b"null", b"true", b"../../../../etc/passwd", b"/etc/passwd", b"2147483648", b"-0.0", b"3.7", b"9" * 5000,
-    b"\xff\xfe", b"\0", b"a b", b'"', b"[", b"{}", b"%s%n",
-)  # fmt: skip
+    b"nan",
+    b"NaN",
+    b"inf",
+    b"-inf",
+    b"1e999",
+    b"-1",
+    b"0",
+    b"99999999999999999999",
+    b"1e30",
+    b"-1e30",
+    b"",
+    b"x",
+    b"0x10",
+    b"1_0",
+    b"\xd9\xa3",
+    b"1,5",
+    b"null",
+    b"true",
+    b"../../../../etc/passwd",
+    b"/etc/passwd",
+    b"2147483648",
+    b"-0.0",
+    b"3.7",
+    b"9" * 5000,
+    b"\xff\xfe",
+    b"\0",
+    b"a b",
+    b'"',
+    b"[",
+    b"{}",
+    b"%s%n",
+)
 
 
 def odd_number(r: Random, data: bytes) -> bytes:
@@ -158,7 +201,9 @@ def odd_word(r: Random, data: bytes) -> bytes:
     if not found:
         return r.choice(ODD_WORDS) + data
     chosen = r.choice(found)
-    return data[: chosen.start()] + r.choice((*ODD_WORDS, chosen.group().swapcase(), chosen.group() * 50)) + data[chosen.end() :]
+    return (
+        data[: chosen.start()] + r.choice((*ODD_WORDS, chosen.group().swapcase(), chosen.group() * 50)) + data[chosen.end() :]
+    )
 
 
 def _lines(r: Random, data: bytes, change: Callable[[list[bytes]], list[bytes]]) -> bytes:
@@ -236,7 +281,9 @@ def odd_white_space(r: Random, data: bytes) -> bytes:
 
 def odd_characters(r: Random, data: bytes) -> bytes:
     at = r.randrange(len(data) + 1)
-    odd = r.choice((b"\0", b"\x1b[31m", b"\x85", "\u2028".encode(), "\u202e".encode(), b"\x0c", b"\x1c", b"\x1a", b"\xef\xbb\xbf"))
+    odd = r.choice(
+        (b"\0", b"\x1b[31m", b"\x85", "\u2028".encode(), "\u202e".encode(), b"\x0c", b"\x1c", b"\x1a", b"\xef\xbb\xbf")
+    )
     return data[:at] + odd + data[at:]
 
 
@@ -248,9 +295,29 @@ def one_long_line(r: Random, data: bytes) -> bytes:
 # JSON and YAML
 
 ODD_VALUES: tuple[Any, ...] = (
-    None, True, -1, 0, 10**30, 1e308, float("nan"), float("inf"), "", "x", "../../x", [], {}, [[]], [None], {"a": 1}, 2**31, 2**63,
-    0.5, [1, 2, 3], "\ud800", "9" * 400,
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    1e308,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "../../x",
+    [],
+    {},
+    [[]],
+    [None],
+    {"a": 1},
+    2**31,
+    2**63,
+    0.5,
+    [1, 2, 3],
+    "\ud800",
+    "9" * 400,
+)
 
 
 def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -313,17 +380,45 @@ def wrap_json_value(r: Random, data: bytes) -> bytes:
 
 def another_json_document(r: Random, data: bytes) -> bytes:
     deep = r.choice((500, 100_000))
-    return r.choice((b"[" * deep + b"]" * deep, b'{"a":' * deep + b"1" + b"}" * deep, b"1", b"null", b'"x"', b"[]", b"{}", b"NaN", b"[1, 2"))
+    return r.choice(
+        (b"[" * deep + b"]" * deep, b'{"a":' * deep + b"1" + b"}" * deep, b"1", b"null", b'"x"', b"[]", b"{}", b"NaN", b"[1, 2")
+    )
 
 
 YAML_TRICKS = (
-    b"a: &a [x, x, x, x, x, x, x, x, x]\n" + b"".join(b"%c: &%c [%s]\n" % (k, k, b", ".join([b"*%c" % (k - 1)] * 9)) for k in range(98, 108)),
-    b"model: &m {width: *m}\n", b"model: &m\n  self: *m\n", b"!!python/object/apply:os.system ['touch escaped']\n", b"steps: 2001-99-99\n",
-    b"steps: !!int x\n", b"? [a, b]\n: 1\n", b"? {a: 1}\n: 1\n", b"<<: 3\n", b"<<: [1]\n", b"base: ../../../../etc/passwd\n", b"base: .\n",
-    b"base: [x]\n", b"base: /dev/zero\n", b"base: \"a\\0b\"\n", b"1: 2\n", b"null: 1\n", b"model: {1: 2, null: 3}\n", b"seed: " + b"9" * 5000 + b"\n",
-    b"--- a\n--- b\n", b"[" * 3000, b"a: " * 2000, b"steps: 1:2:3\n", b"steps: .nan\n", b"learning_rate: .inf\n", b"seed: 0o17\n",
-    b"steps: !!binary x\n", b"%YAML 9.9\n---\na: 1\n", b"model: !!set {a, b}\n", b"model: !!timestamp 2001-01-01\n", b"steps: !!float ''\n",
-)  # fmt: skip
+    b"a: &a [x, x, x, x, x, x, x, x, x]\n"
+    + b"".join(b"%c: &%c [%s]\n" % (k, k, b", ".join([b"*%c" % (k - 1)] * 9)) for k in range(98, 108)),
+    b"model: &m {width: *m}\n",
+    b"model: &m\n  self: *m\n",
+    b"!!python/object/apply:os.system ['touch escaped']\n",
+    b"steps: 2001-99-99\n",
+    b"steps: !!int x\n",
+    b"? [a, b]\n: 1\n",
+    b"? {a: 1}\n: 1\n",
+    b"<<: 3\n",
+    b"<<: [1]\n",
+    b"base: ../../../../etc/passwd\n",
+    b"base: .\n",
+    b"base: [x]\n",
+    b"base: /dev/zero\n",
+    b'base: "a\\0b"\n',
+    b"1: 2\n",
+    b"null: 1\n",
+    b"model: {1: 2, null: 3}\n",
+    b"seed: " + b"9" * 5000 + b"\n",
+    b"--- a\n--- b\n",
+    b"[" * 3000,
+    b"a: " * 2000,
+    b"steps: 1:2:3\n",
+    b"steps: .nan\n",
+    b"learning_rate: .inf\n",
+    b"seed: 0o17\n",
+    b"steps: !!binary x\n",
+    b"%YAML 9.9\n---\na: 1\n",
+    b"model: !!set {a, b}\n",
+    b"model: !!timestamp 2001-01-01\n",
+    b"steps: !!float ''\n",
+)
 
 
 def yaml_trick(r: Random, data: bytes) -> bytes:
@@ -361,7 +456,17 @@ def zip_names(r: Random, data: bytes) -> bytes:
     """A member with a name that leads out of the folder, beside the others or in the place of one."""
     members = list(_members(data).items())
     name, content = r.choice(members)
-    bad = r.choice(("../../escaped.npy", "/tmp/palmist_escaped.npy", "..\\..\\escaped.npy", "a" * 300 + ".npy", "\u202e.npy", ".npy", "x\0y.npy"))
+    bad = r.choice(
+        (
+            "../../escaped.npy",
+            "/tmp/palmist_escaped.npy",
+            "..\\..\\escaped.npy",
+            "a" * 300 + ".npy",
+            "\u202e.npy",
+            ".npy",
+            "x\0y.npy",
+        )
+    )
     return _archive([*(members if r.random() < 0.5 else [m for m in members if m[0] != name]), (bad, content)])
 
 
@@ -428,7 +533,16 @@ def zip_fields(r: Random, data: bytes) -> bytes:
 def huge_header(r: Random, data: bytes) -> bytes:
     members = _members(data)
     name = r.choice(list(members))
-    shape = r.choice(("(1099511627776,)", "(24, 2, 21, 3000000000)", "(4294967296, 4294967296)", "(-1,)", "(600000000,)", "(9" + "9" * 300 + ",)"))
+    shape = r.choice(
+        (
+            "(1099511627776,)",
+            "(24, 2, 21, 3000000000)",
+            "(4294967296, 4294967296)",
+            "(-1,)",
+            "(600000000,)",
+            "(9" + "9" * 300 + ",)",
+        )
+    )
     members[name] = npy_claiming(shape, body=bytes(64))
     return _archive(list(members.items()))
 
@@ -438,15 +552,28 @@ def odd_npy_header(r: Random, data: bytes) -> bytes:
     name = r.choice(list(members))
     members[name] = r.choice(
         (
-            npy_claiming("(4,)", "'|O'", pickle.dumps([1, 2, 3, 4])), npy_claiming("(4,)", "[('a', '<f4'), ('b', '|O')]", bytes(64)),
-            npy_claiming("(2,)", "[('a', '<f4'), ('b', '<i4')]", bytes(16)), npy_claiming("()", "'<M8[s]'", bytes(8)),
-            npy_claiming("(4,)", "'<c16'", bytes(64)), npy_claiming("(4,)", "'|S16'", bytes(64)), npy_claiming("(0, 2, 21, 3)"),
-            npy_claiming("(2,)", "'|V8'", bytes(16)), npy_claiming("__import__('os').system('touch escaped')"), npy_claiming("(3"),
-            npy_claiming("(4,)", "'<f4'", bytes(8)), npy_claiming("(True,)", "'<f4'", bytes(4)), b"\x93NUMPY\x09\x00" + bytes(40),
-            b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + bytes(40), members[name][:-1], b"", b"text, no array",
-            npy_claiming("(" * 90 + ")" * 90), npy_claiming("()", "'<U400000000'", bytes(8)), npy_claiming("(1,)", "'<U0'"),
+            npy_claiming("(4,)", "'|O'", pickle.dumps([1, 2, 3, 4])),
+            npy_claiming("(4,)", "[('a', '<f4'), ('b', '|O')]", bytes(64)),
+            npy_claiming("(2,)", "[('a', '<f4'), ('b', '<i4')]", bytes(16)),
+            npy_claiming("()", "'<M8[s]'", bytes(8)),
+            npy_claiming("(4,)", "'<c16'", bytes(64)),
+            npy_claiming("(4,)", "'|S16'", bytes(64)),
+            npy_claiming("(0, 2, 21, 3)"),
+            npy_claiming("(2,)", "'|V8'", bytes(16)),
+            npy_claiming("__import__('os').system('touch escaped')"),
+            npy_claiming("(3"),
+            npy_claiming("(4,)", "'<f4'", bytes(8)),
+            npy_claiming("(True,)", "'<f4'", bytes(4)),
+            b"\x93NUMPY\x09\x00" + bytes(40),
+            b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + bytes(40),
+            members[name][:-1],
+            b"",
+            b"text, no array",
+            npy_claiming("(" * 90 + ")" * 90),
+            npy_claiming("()", "'<U400000000'", bytes(8)),
+            npy_claiming("(1,)", "'<U0'"),
         )
-    )  # fmt: skip
+    )
     return _archive(list(members.items()))
 
 
@@ -497,9 +624,16 @@ def wrong_shape(r: Random, data: bytes) -> bytes:
     ways: list[Callable[[], np.ndarray]] = [lambda: array[None], lambda: array[..., None], lambda: array.ravel()[:0]]
     if array.ndim:
         ways += [
-            lambda: array[:-1], lambda: array[:1], lambda: array[:0], lambda: np.concatenate([array, array[:1]]), lambda: array[0],
-            lambda: array[..., :-1], lambda: array.ravel(), lambda: np.moveaxis(array, 0, -1), lambda: np.repeat(array, 2, -1),
-        ]  # fmt: skip
+            lambda: array[:-1],
+            lambda: array[:1],
+            lambda: array[:0],
+            lambda: np.concatenate([array, array[:1]]),
+            lambda: array[0],
+            lambda: array[..., :-1],
+            lambda: array.ravel(),
+            lambda: np.moveaxis(array, 0, -1),
+            lambda: np.repeat(array, 2, -1),
+        ]
     arrays[name] = r.choice(ways)()
     return _saved(arrays)
 
@@ -614,7 +748,9 @@ def odd_text_in_array(r: Random, data: bytes) -> bytes:
         return data
     text = str(arrays[name].ravel()[0])
     if text.startswith("{"):
-        damaged = r.choice((odd_json_value, odd_json_value, lose_json_value, wrap_json_value, rename_json_key, another_json_document))
+        damaged = r.choice(
+            (odd_json_value, odd_json_value, lose_json_value, wrap_json_value, rename_json_key, another_json_document)
+        )
         text = damaged(r, text.encode()).decode("utf-8", "replace")
     else:
         text = r.choice(("", "x", "../../x", "\u202e", "9" * 1000, text.upper()))
@@ -628,12 +764,27 @@ def odd_text_in_array(r: Random, data: bytes) -> bytes:
 # Pickles and safetensors
 
 _PICKLE_TRICKS = (
-    b"cos\nsystem\n(S'touch escaped'\ntR.", b"c__builtin__\neval\n(S'1'\ntR.", b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x0etouch escaped\x85R.",
-    b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x01.", b"\x80\x02r\xff\xff\xff\x7f.", b"\x80\x02N\x72\xff\xff\xff\x0f.", b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7fN.",
-    b"\x80\x04\x8e\x00\x00\x00\x00\x00\x01\x00\x00.", b"\x80\x04\x8d\xff\xff\xff\xff\x00\x00\x00\x00.", b"\x80\x02\x8b\xff\xff\xff\x7f.", b"\x80\x05\x96\x00\x00\x00\x00\x00\x02\x00\x00.",
-    b"(" * 100_000 + b"t" * 100_000 + b".", b"]" * 200_000 + b"a" * 199_999 + b".", b"\x80\x02]q\x00h\x00a.", b"\x80\x02cnumpy\nndarray\n)\x81.",
-    b"\x80\x02cbuiltins\ngetattr\n.", b"\x80\x04\x8c\x05numpy\x8c\x05dtype\x93\x8c\x02O8\x85R.", b"\x80\x63.", b"P1\n.", b"\x80\x02K\x01\x51.",
-)  # fmt: skip
+    b"cos\nsystem\n(S'touch escaped'\ntR.",
+    b"c__builtin__\neval\n(S'1'\ntR.",
+    b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x0etouch escaped\x85R.",
+    b"\x80\x02cnumpy.core.multiarray\n_reconstruct\nq\x01.",
+    b"\x80\x02r\xff\xff\xff\x7f.",
+    b"\x80\x02N\x72\xff\xff\xff\x0f.",
+    b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7fN.",
+    b"\x80\x04\x8e\x00\x00\x00\x00\x00\x01\x00\x00.",
+    b"\x80\x04\x8d\xff\xff\xff\xff\x00\x00\x00\x00.",
+    b"\x80\x02\x8b\xff\xff\xff\x7f.",
+    b"\x80\x05\x96\x00\x00\x00\x00\x00\x02\x00\x00.",
+    b"(" * 100_000 + b"t" * 100_000 + b".",
+    b"]" * 200_000 + b"a" * 199_999 + b".",
+    b"\x80\x02]q\x00h\x00a.",
+    b"\x80\x02cnumpy\nndarray\n)\x81.",
+    b"\x80\x02cbuiltins\ngetattr\n.",
+    b"\x80\x04\x8c\x05numpy\x8c\x05dtype\x93\x8c\x02O8\x85R.",
+    b"\x80\x63.",
+    b"P1\n.",
+    b"\x80\x02K\x01\x51.",
+)
 
 
 def pickle_trick(r: Random, data: bytes) -> bytes:
@@ -647,8 +798,20 @@ def odd_pickle(r: Random, data: bytes) -> bytes:
     document = pickle.loads(data)  # our own
     item = r.choice(document["annotations"])
     key = r.choice(list(item))
-    values = (*ODD_VALUES[:20], np.zeros((1, 5, 25, 3), np.float16), np.full((1, 5, 25, 3), np.nan), np.zeros((0, 5, 25, 3)), np.zeros((1, 2, 25, 4)),
-              np.array(3), np.full((1, 5, 25, 3), 1e30), np.zeros((1, 5, 25, 3), "U3"), b"x", (1, 2), np.float64("nan"), np.zeros((1, 4, 17, 2), complex))  # fmt: skip
+    values = (
+        *ODD_VALUES[:20],
+        np.zeros((1, 5, 25, 3), np.float16),
+        np.full((1, 5, 25, 3), np.nan),
+        np.zeros((0, 5, 25, 3)),
+        np.zeros((1, 2, 25, 4)),
+        np.array(3),
+        np.full((1, 5, 25, 3), 1e30),
+        np.zeros((1, 5, 25, 3), "U3"),
+        b"x",
+        (1, 2),
+        np.float64("nan"),
+        np.zeros((1, 4, 17, 2), complex),
+    )
     way = r.randrange(5)
     if way == 0:
         del item[key]
@@ -676,8 +839,33 @@ def safetensors_header(r: Random, data: bytes) -> bytes:
 
 def video_fields(r: Random, data: bytes) -> bytes:
     """A number behind a box's or a tag's name becomes huge, zero or negative: sizes, counts, durations, time scales."""
-    names = (b"tkhd", b"mdhd", b"mvhd", b"stts", b"stsc", b"stsz", b"stco", b"avc1", b"avcC", b"stsd", b"moov", b"mdat", b"trak", b"elst", b"ctts", b"stss",
-             b"\x2a\xd7\xb1", b"\x44\x89", b"\xb0", b"\xba", b"\xe7", b"\xa3", b"\x16\x54\xae\x6b", b"\x1f\x43\xb6\x75", b"\x86")  # fmt: skip
+    names = (
+        b"tkhd",
+        b"mdhd",
+        b"mvhd",
+        b"stts",
+        b"stsc",
+        b"stsz",
+        b"stco",
+        b"avc1",
+        b"avcC",
+        b"stsd",
+        b"moov",
+        b"mdat",
+        b"trak",
+        b"elst",
+        b"ctts",
+        b"stss",
+        b"\x2a\xd7\xb1",
+        b"\x44\x89",
+        b"\xb0",
+        b"\xba",
+        b"\xe7",
+        b"\xa3",
+        b"\x16\x54\xae\x6b",
+        b"\x1f\x43\xb6\x75",
+        b"\x86",
+    )
     places = [match.start() for name in names if name in data for match in re.finditer(re.escape(name), data)]
     if not places:
         return flip_early_bits(r, data)
@@ -685,7 +873,9 @@ def video_fields(r: Random, data: bytes) -> bytes:
     for _ in range(r.choice((1, 1, 3))):
         at = r.choice(places) + r.choice((-4, 3, 4, 8, 12, 16, 20, 24, 28, 32, 36, 80, 84))
         if 0 <= at <= len(changed) - 4:
-            changed[at : at + 4] = r.choice((b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\1", b"\0\0\xff\xff", r.randbytes(4)))
+            changed[at : at + 4] = r.choice(
+                (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\1", b"\0\0\xff\xff", r.randbytes(4))
+            )
     return bytes(changed)
 
 
@@ -726,36 +916,87 @@ def another_file_instead(r: Random, path: Path) -> None:
 
 def odd_name(r: Random, path: Path) -> None:
     stem, suffix = path.stem, path.suffix
-    new = r.choice((f"{stem} (1){suffix}", f"{stem}{suffix}.part", f"-{stem}{suffix}", f"{stem}\n{suffix}", f"{stem}{suffix.upper()}", f"{stem}\u202e{suffix}"))
+    new = r.choice(
+        (
+            f"{stem} (1){suffix}",
+            f"{stem}{suffix}.part",
+            f"-{stem}{suffix}",
+            f"{stem}\n{suffix}",
+            f"{stem}{suffix.upper()}",
+            f"{stem}\u202e{suffix}",
+        )
+    )
     path.rename(path.with_name(new))
 
 
 def file_beside_it(r: Random, path: Path) -> None:
     """What systems leave in folders."""
-    name, content = r.choice((("Thumbs.db", b"\0"), (".DS_Store", b"\0"), (f"._{path.name}", b"\0\5\x16\7"), (f"{path.stem}_copy{path.suffix}", b"")))
+    name, content = r.choice(
+        (("Thumbs.db", b"\0"), (".DS_Store", b"\0"), (f"._{path.name}", b"\0\5\x16\7"), (f"{path.stem}_copy{path.suffix}", b""))
+    )
     if path.with_name(name) != path:
         path.with_name(name).write_bytes(content)
 
 
 _BYTE_DAMAGES = (
-    cut, cut_near_an_end, flip_bits, flip_early_bits, zero_block, lose_block, repeat_block, append_noise, only_noise, nothing,
+    cut,
+    cut_near_an_end,
+    flip_bits,
+    flip_early_bits,
+    zero_block,
+    lose_block,
+    repeat_block,
+    append_noise,
+    only_noise,
+    nothing,
     another_format,
-)  # fmt: skip
+)
 _TEXT_DAMAGES = (
-    odd_number, many_odd_numbers, odd_word, lose_lines, repeat_lines, reverse_lines, exchange_lines, lose_a_column, add_a_column,
-    empty_a_column, another_encoding, bad_utf8, odd_characters, one_long_line, odd_white_space,
-)  # fmt: skip
+    odd_number,
+    many_odd_numbers,
+    odd_word,
+    lose_lines,
+    repeat_lines,
+    reverse_lines,
+    exchange_lines,
+    lose_a_column,
+    add_a_column,
+    empty_a_column,
+    another_encoding,
+    bad_utf8,
+    odd_characters,
+    one_long_line,
+    odd_white_space,
+)
 _JSON_DAMAGES = (odd_json_value, lose_json_value, rename_json_key, wrap_json_value, another_json_document)
 _NPZ_DAMAGES = {
     "same": (huge_header, zip_bomb, same_numbers_otherwise),
-    "data": (zip_names, zip_twice, zip_fields, odd_npy_header, lose_an_array, rename_an_array, exchange_arrays, wrong_shape, wrong_type,
-             absurd_whole_number, exchanged_hands, odd_text_in_array),
+    "data": (
+        zip_names,
+        zip_twice,
+        zip_fields,
+        odd_npy_header,
+        lose_an_array,
+        rename_an_array,
+        exchange_arrays,
+        wrong_shape,
+        wrong_type,
+        absurd_whole_number,
+        exchanged_hands,
+        odd_text_in_array,
+    ),
     "noticed": (not_a_number, infinite, absurd_value, reversed_times, repeated_time, absurd_time),
-}  # fmt: skip
+}
 _PLACE_DAMAGES = (
-    lose_the_file, folder_instead, pipe_instead, endless_device_instead, link_to_itself, another_file_instead, odd_name,
+    lose_the_file,
+    folder_instead,
+    pipe_instead,
+    endless_device_instead,
+    link_to_itself,
+    another_file_instead,
+    odd_name,
     file_beside_it,
-)  # fmt: skip
+)
 
 DAMAGES: tuple[Damage, ...] = (
     *(Damage(f.__name__, BYTES, "data", f) for f in _BYTE_DAMAGES),
@@ -763,7 +1004,7 @@ DAMAGES: tuple[Damage, ...] = (
     *(Damage(f.__name__, frozenset({"json", "jsonl"}), "data", f) for f in _JSON_DAMAGES),
     *(Damage(f.__name__, ARRAYS, rule, f) for rule, functions in _NPZ_DAMAGES.items() for f in functions),
     Damage("yaml_trick", frozenset({"yaml"}), "data", yaml_trick),
-    Damage("pickle_trick", frozenset({"pickle"}), "same", pickle_trick),
+    Damage("pickle_trick", frozenset({"pickle"}), "data", pickle_trick),
     Damage("odd_pickle", frozenset({"pickle"}), "data", odd_pickle),
     Damage("safetensors_header", frozenset({"safetensors"}), "same", safetensors_header),
     Damage("video_fields", frozenset({"video"}), "data", video_fields),

@@ -1,7 +1,7 @@
 """Checkpoints: a folder that holds a trained model and everything that is needed to use it.
 
     model.safetensors   the weights, and under the prefix "statistics/" the arrays that travel with them
-    config.json         format name and version, the resolved configuration, small statistics, checksums of itself and the weights
+    config.json         format name and version, the resolved configuration, small statistics, checksums
     card.md             the model card
 
 Nothing in it is a pickle, so loading a stranger's checkpoint runs no foreign code. A folder is written beside its
@@ -251,15 +251,17 @@ def _check_sums(path: Path, header: dict[str, Any]) -> None:
     checksums = header.pop("crc32", None)
     if checksums is None:
         return
-    if not isinstance(checksums, dict) or checksums.get("config") != _text_checksum(json.dumps(header, indent=2, ensure_ascii=False)):
+    text = json.dumps(header, indent=2, ensure_ascii=False)
+    if not isinstance(checksums, dict) or checksums.get("config") != _text_checksum(text):
         raise InputError(
-            f"{path / CONFIG_FILE} has changed since it was written (its checksum is another); copy the checkpoint again, or take "
-            "'crc32' out of it if you changed it on purpose"
+            f"{path / CONFIG_FILE} has changed since it was written (its checksum is another); copy the checkpoint again, or "
+            "take 'crc32' out of it if you changed it on purpose"
         )
-    if checksums.get("weights") != file_checksum(path / WEIGHTS_FILE):
+    weights = path / WEIGHTS_FILE
+    if checksums.get("weights") != file_checksum(weights):
         raise InputError(
-            f"{path / WEIGHTS_FILE} ({(path / WEIGHTS_FILE).stat().st_size} bytes) is cut off or damaged (its checksum is another); copy it again, or take 'crc32' out "
-            f"of {CONFIG_FILE} if you changed it on purpose"
+            f"{weights} ({weights.stat().st_size} bytes) is cut off or damaged (its checksum is another); copy it again, or "
+            f"take 'crc32' out of {CONFIG_FILE} if you changed it on purpose"
         )
 
 

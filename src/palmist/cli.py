@@ -265,7 +265,7 @@ def prepare(
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Turn a data set into a store. Sets of videos are read where they lie: they are listed and counted."""
+    """Turn a data set into a store; a run that was stopped goes on where it was. Sets of videos are listed where they lie."""
     from palmist.readers import data_root, reader, reader_options
     from palmist.store import write_store
     from palmist.video_sets import VIDEO_SETS
@@ -294,7 +294,8 @@ def prepare(
         raise InputError(f"--root {root} is not a folder; expected the folder that holds {dataset}")
     options = reader_options(entry, option or [])
     with progress(f"preparing {dataset}", None) as advance:
-        store = write_store(out, entry.read(root, **options), overwrite, progress=lambda recording: advance(recording.name))
+        made_of = {"dataset": dataset, "root": str(root.resolve()), "options": options}
+        store = write_store(out, entry.read(root, **options), overwrite, lambda recording: advance(recording.name), made_of)
     frames = sum(entry_["frames"] for entry_ in store.index)
     console(json_file).print(f"{len(store)} recordings, {frames} frames of {dataset} in {out}")
     write_json(

@@ -206,7 +206,7 @@ _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG,
 
 def _read_with_base(file: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if not _is_there(file):
-        raise InputError(f"no configuration at {str(file)!r}: the file does not exist; check the name")
+        raise InputError(f"no configuration at {file}: the file does not exist; check the name")
     if file.resolve() in above:
         raise InputError(f"{file} names itself as its base; remove the 'base' line")
     try:
@@ -240,7 +240,9 @@ def _check_extent(mapping: Any) -> None:
         value, depth = pending.pop()
         count += 1
         if count > _MOST_VALUES or depth > _DEEPEST:
-            raise InputError(f"it unfolds to over {_MOST_VALUES} values, or deeper than {_DEEPEST}; write it without aliases (*)")
+            raise InputError(
+                f"it unfolds to over {_MOST_VALUES} values, or deeper than {_DEEPEST}; write it without aliases (*)"
+            )
         if isinstance(value, dict):
             pending += [(item, depth + 1) for item in value.values()]
         elif isinstance(value, list | tuple | set):

@@ -7,7 +7,7 @@ no invented value reaches a loss or a metric.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ _BONE_TOLERANCE = 0.25
 _PALM_METRES = (0.05, 0.15)
 _FINGER_METRES = (0.04, 0.14)  # middle knuckle to tip, used where joint 0 is not the wrist
 _DOUBLED_PALMS = 0.2
+_LARGEST_COORDINATE = 1e6  # pixels, or metres
+_LARGEST_TIME = 1e11  # seconds; a clock that counts from 1970 is at 2e9
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -101,6 +103,7 @@ def check(source: Recording | str | Path) -> DamageReport:
         source = _construct(fields, source)
     findings = [
         *time_findings,
+        *_check_range(source),
         *_check_rate(source),
         *_check_presence(source),
         *_check_joints(source),
@@ -248,6 +251,22 @@ def _take_frames(fields: dict[str, Any], order: np.ndarray) -> dict[str, Any]:
     if camera is not None and np.ndim(camera.get("pose", 0)) == 3 and len(camera["pose"]) == frames:
         taken["camera"] = {**camera, "pose": np.asarray(camera["pose"])[order]}
     return taken
+
+
+def _check_range(recording: Recording) -> Iterator[Finding]:
+    """Numbers that no unit explains; they may be so many that none stands out as a jump."""
+    parts = [("hands", recording.joints[recording.known])]
+    if recording.body is not None:
+        parts.append(("body", recording.body.joints[recording.body.valid]))
+    for what, values in parts:
+        largest = float(np.abs(values).max()) if values.size else 0.0
+        if largest > _LARGEST_COORDINATE:
+            yield Finding(
+                "absurd_value", "error", f"a coordinate of the {what} reaches {largest:.3g}; expected metres, pixels or shares"
+            )
+    farthest = float(np.abs(recording.time).max())
+    if farthest > _LARGEST_TIME:
+        yield Finding("absurd_time", "error", f"a time is {farthest:.3g} s; expected seconds")
 
 
 def _check_rate(recording: Recording) -> Iterable[Finding]:

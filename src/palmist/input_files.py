@@ -45,8 +45,8 @@ def read_text(path: Path, expected: str = "a text file", encoding: str = "utf-8"
         return path.read_text(encoding=encoding, errors=errors)
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path} is not text in {encoding.upper()} (byte {error.object[error.start]:#04x} at {error.start}); expected {expected}; "
-            "save it in that encoding, or download it again"
+            f"{path} is not text in {encoding.upper()} (byte {error.object[error.start]:#04x} at {error.start}); "
+            f"expected {expected}; save it in that encoding, or download it again"
         ) from error
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error}); expected {expected}") from error

@@ -7,6 +7,7 @@ import math
 import os
 import struct
 import threading
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,7 @@ from palmist.input_files import check_file, one_line
 # What numpy, zipfile and zlib raise on files that are cut off or changed.
 _DAMAGE = (
     OSError, ValueError, EOFError, KeyError, IndexError, SyntaxError, TypeError, OverflowError, MemoryError,
-    NotImplementedError, UnicodeError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error,
+    NotImplementedError, UnicodeError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
 
 

@@ -43,7 +43,8 @@ class ActionSegment:
     def __post_init__(self) -> None:
         if not isinstance(self.label, str) or not isinstance(self.verb, str | None) or not isinstance(self.noun, str | None):
             raise InputError(
-                f"an action segment has label {self.label!r}, verb {self.verb!r}, noun {self.noun!r}; expected text, or no verb or noun"
+                f"an action segment has label {self.label!r}, verb {self.verb!r}, noun {self.noun!r}; "
+                "expected text, or no verb or noun"
             )
         if not isinstance(self.start, Real) or not isinstance(self.end, Real):
             raise InputError(f"action segment '{self.label}' runs from {self.start!r} to {self.end!r}; expected seconds")

@@ -176,7 +176,7 @@ def read_fields(path: str | Path) -> dict[str, Any]:
         if "body_joints" in arrays:
             joints = arrays["body_joints"]
             valid = arrays.get("body_valid", np.ones(joints.shape[:2], bool))
-            layout = str(arrays.get("body_layout", "mediapipe25"))
+            layout = _text(arrays, "body_layout") if "body_layout" in arrays else "mediapipe25"
             fields["body"] = Body(joints, valid, layout, arrays.get("body_confidence"))
         if "camera_pose" in arrays:
             fields["camera"] = {**(fields.get("camera") or {}), "pose": arrays["camera_pose"]}
@@ -206,9 +206,7 @@ def _read_metadata(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
             raise InputError(f"the array 'metadata' is not the JSON text that Palmist writes ({error})") from error
     for key in _TEXT_FIELDS:
         if key in arrays:
-            if arrays[key].dtype.kind != "U" or arrays[key].ndim != 0:
-                raise InputError(f"'{key}' is an array of type {arrays[key].dtype}; expected one piece of text")
-            fields[key] = str(arrays[key])
+            fields[key] = _text(arrays, key)
     if "aspect" in arrays:
         fields["aspect"] = float(arrays["aspect"])
     if "absent_joints" in arrays:
@@ -219,6 +217,12 @@ def _read_metadata(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     if "metadata" not in arrays and "frame" not in fields and fields["space"] != "metric":
         fields["frame"] = "image"
     return fields
+
+
+def _text(arrays: dict[str, np.ndarray], key: str) -> str:
+    if arrays[key].dtype.kind != "U" or arrays[key].ndim != 0:
+        raise InputError(f"'{key}' is an array of type {arrays[key].dtype}; expected one piece of text")
+    return str(arrays[key])
 
 
 def _read_joints(arrays: dict[str, np.ndarray]) -> np.ndarray:

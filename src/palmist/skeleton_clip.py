@@ -24,6 +24,7 @@ import numpy as np
 
 from palmist.array_checks import as_confidence, as_flags, as_numbers, read_only, zero_unknown
 from palmist.errors import InputError
+from palmist.input_files import parse_json
 from palmist.npz import load_arrays, save_arrays
 from palmist.recording import SPACES, ActionSegment, Body, Recording
 from palmist.recording_file import plain
@@ -318,10 +319,7 @@ def read_clip(path: str | Path) -> SkeletonClip:
     """Read what `write_clip` wrote; InputError, one sentence that names the file, for anything else."""
     path = Path(path)
     arrays: dict[str, Any] = dict(load_arrays(path))
-    try:
-        facts = json.loads(str(arrays.pop("metadata", "null")))
-    except ValueError as error:
-        raise InputError(f"{path}: its metadata is not JSON ({error}); write it again with write_clip") from error
+    facts = parse_json(str(arrays.pop("metadata", "null")), f"{path}: its metadata", "what write_clip writes")
     if not isinstance(facts, dict) or facts.pop("format", None) != FORMAT:
         raise InputError(f"{path} is not a skeleton clip; expected a file of write_clip; read recordings with read_recording")
     if (version := facts.pop("version", None)) != VERSION:
@@ -329,10 +327,10 @@ def read_clip(path: str | Path) -> SkeletonClip:
     try:
         facts["segments"] = tuple(ActionSegment(**segment) for segment in facts.get("segments", ()))
         return SkeletonClip(**arrays, **facts)
-    except TypeError as error:
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise InputError(f"{path}: {error}") from error
         raise InputError(f"{path} lacks a part or has an unknown one ({error}); write it again with write_clip") from error
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -350,6 +348,9 @@ def _check_facts(clip: SkeletonClip) -> None:
     for what, value in (("space", clip.space), ("hand_space", clip.hand_space or clip.space)):
         if value not in SPACES:
             raise InputError(f"{what} is {value!r}; expected one of {', '.join(SPACES)}")
+    for what, value in (("name", clip.name), ("label", clip.label), ("subject", clip.subject), ("source", clip.source)):
+        if not isinstance(value, str | None) or (what == "name" and value is None):
+            raise InputError(f"{what} is {value!r}; expected text")
     for what in ("label_number", "camera", "setup", "repetition"):
         value = getattr(clip, what)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):

@@ -44,6 +44,7 @@ __all__ = ["Store", "open_source", "read_fields", "read_recording", "write_recor
 FORMAT = "palmist-store"
 VERSION = 1
 LINE_VERSIONS = (1, 2)  # of an index line; 2: without rows for hands that are never seen
+UNFINISHED = "unfinished.json"  # there while write_store fills a store
 _HEADER_BYTES = 128  # of every .npy here, so that the header can grow in place
 
 
@@ -125,6 +126,8 @@ class Store:
         whole, lost = _whole_entries(path, entries)
         if lost:
             trouble.append(lost)
+        if (path / UNFINISHED).is_file():
+            trouble.append("the run that fills it has not finished; give its command again to go on")
         report = None
         if trouble:
             report = f"{path}: {'; '.join(trouble)}; opened up to the last whole recording ({len(whole)} recordings)"
@@ -132,26 +135,27 @@ class Store:
         return cls(path, whole, report)
 
     @classmethod
-    def create(cls, path: str | Path, overwrite: bool = False) -> Store:
-        """Make an empty store. Refuses a folder that holds something, or with `overwrite` anything but a store."""
+    def create(cls, path: str | Path, overwrite: bool = False, made_of: Mapping[str, Any] | None = None) -> Store:
+        """Make an empty store. Refuses a folder that holds something, or with `overwrite` anything but a store.
+
+        made_of: what it will be filled with (`write_store`); kept in unfinished.json until `finish`.
+        """
         path = Path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            is_store = (path / "index.json").is_file() or (path / "index.jsonl").is_file()
+        if path.exists() and (not path.is_dir() or any(file.name != f"{UNFINISHED}.part" for file in path.iterdir())):
+            names = ("index.json", "index.jsonl", UNFINISHED)
+            is_store = any((path / name).is_file() for name in names)
             if not (overwrite and is_store):
                 what = "already holds a store" if is_store else "exists and is not a store"
                 fix = "pass overwrite or choose another folder" if is_store else "choose another folder"
                 raise InputError(f"{path} {what}; expected a new or empty folder; {fix}")
             shutil.rmtree(path)
         path.mkdir(parents=True, exist_ok=True)
+        if made_of is not None:
+            _write_whole(path / UNFINISHED, json.dumps(dict(made_of)).encode())
         for name, column in _COLUMNS.items():
             (path / f"{name}.npy").write_bytes(_header(column, 0))
         (path / "index.jsonl").touch()
-        unfinished = path / "index.json.part"
-        with unfinished.open("w", encoding="utf-8") as file:
-            json.dump({"format": FORMAT, "version": VERSION}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path / "index.json")
+        _write_whole(path / "index.json", json.dumps({"format": FORMAT, "version": VERSION}).encode())
         return cls(path, [], None)
 
     # ----------------------------------------------------------------------------------------------------- reading
@@ -461,14 +465,17 @@ def _check_entry(entry: dict[str, Any], used: Mapping[str, int]) -> None:
         raise TypeError("name, metadata or frames are of a wrong type")
     rows_of = dict.fromkeys(("joints", "valid", "time", "confidence", "interpolated"), frames)
     if "body_joints" in arrays:
-        rows_of |= dict.fromkeys(("body_joints", "body_valid", "body_confidence"), frames * len(BODY_LAYOUTS[entry["body_layout"]]))
+        joints = len(BODY_LAYOUTS[entry["body_layout"]])
+        rows_of |= dict.fromkeys(("body_joints", "body_valid", "body_confidence"), frames * joints)
     if "camera_pose" in arrays:
         rows_of["camera_pose"] = frames if entry["pose_per_frame"] else 1
     needed = {"time"} | ({"joints", "valid"} if "joints" in arrays or "body_joints" not in arrays else set())
     if not needed <= arrays.keys() or ("body_joints" in arrays) != ("body_valid" in arrays):
         raise KeyError("an array is missing")
     for name, (start, count, checksum) in arrays.items():
-        if name in _COLUMNS and not (start == used[name] and count == rows_of[name] and _is_count(start) and _is_count(checksum)):
+        if name not in _COLUMNS:
+            continue  # of a newer Palmist, which is said later
+        if start != used[name] or count != rows_of[name] or not (_is_count(start) and _is_count(checksum)):
             raise ValueError(f"the rows of {name} do not follow those before, or are not as many as its frames")
 
 
@@ -510,12 +517,20 @@ def _rewrite_index(path: Path, entries: list[dict[str, Any]]) -> None:
         "index.json": json.dumps({"format": FORMAT, "version": VERSION}).encode(),
     }
     for name, text in texts.items():
-        unfinished = path / f"{name}.part"
-        with unfinished.open("wb") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path / name)
+        _write_whole(path / name, text)
+
+
+def _write_whole(file: Path, content: bytes) -> None:
+    """A small file of a store in one step: after a crash it is there whole, or not at all."""
+    unfinished = file.with_name(f"{file.name}.part")
+    try:
+        with unfinished.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(file)
+    except OSError as error:
+        raise InputError(f"{file} cannot be written ({error.strerror}); expected a file; make the store again") from error
 
 
 def write_store(
@@ -523,11 +538,43 @@ def write_store(
     recordings: Iterable[Recording],
     overwrite: bool = False,
     progress: Callable[[Recording], object] | None = None,
+    made_of: Mapping[str, Any] | None = None,
 ) -> Store:
-    """Write recordings into a new store and return it, open for reading."""
-    with Store.create(path, overwrite) as store:
-        store.extend(recordings, progress=progress)
+    """Write recordings into a new store and return it, open for reading.
+
+    made_of: JSON-like facts of where the recordings come from. A store that a stopped or killed call with the same facts left
+    unfinished is then gone on with: what it holds stays, and only the other recordings are written.
+    """
+    path = Path(path)
+    store = None if overwrite or made_of is None else _unfinished(path, made_of)
+    if store is None:
+        store = Store.create(path, overwrite, made_of)
+    with store:
+        there = set(store.names)
+        store.extend((recording for recording in recordings if recording.name not in there), progress=progress)
+    (path / UNFINISHED).unlink(missing_ok=True)
     return Store.open(path)
+
+
+def _unfinished(path: Path, made_of: Mapping[str, Any]) -> Store | None:
+    """The store that a killed `write_store` of the same recordings left, None where there is none.
+
+    One that was killed before its index was there holds nothing and is removed.
+    """
+    file = path / UNFINISHED
+    if not file.is_file():
+        return None
+    if read_json(file, "what the store is made of") != json.loads(json.dumps(dict(made_of))):
+        raise InputError(
+            f"{path} is the unfinished store of another data set, folder or options; go on with those, pass overwrite or "
+            "choose another folder"
+        )
+    if not (path / "index.json").is_file():
+        shutil.rmtree(path)
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an end that is not whole is what is expected here
+        return Store.open(path)
 
 
 def open_source(path: str | Path) -> Store | list[Recording]:

@@ -123,6 +123,7 @@ def test_a_missing_unexpected_or_wrong_tensor_is_named_and_nothing_is_loaded(fol
     tensors["0.weight"] = torch.zeros(7, 4)
     tensors["extra"] = torch.zeros(1)
     save_file(tensors, folder / WEIGHTS_FILE)
+    edit_header(folder, crc32=None)  # as in checkpoints of before checksums
     model = nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7), nn.Linear(7, 2))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(InputError) as raised:

@@ -149,7 +149,7 @@ def load_point_tracks(path: str | Path) -> PointTracks:
             "tracker_version": str(meta["tracker_version"]),
             "settings": dict(meta["settings"]),
         }
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError) as error:
         raise InputError(f"{path}: the array 'metadata' is not the JSON text that Palmist writes ({error})") from error
     if found != (FORMAT, VERSION):
         raise InputError(

@@ -12,13 +12,14 @@ Assembly101, whose labels go with them. Format: the set's toolkit.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.input_files import damage_named
 from palmist.readers.annotation_files import entry, find_below, joint_block, read_json, whole_number
 from palmist.readers.assembly101 import read_labels
 from palmist.recording import Recording
@@ -60,8 +61,12 @@ def read_assemblyhands(
             calibration_file = _file(folder, split, "ego_calib")
             content = read_json(calibration_file, "the cameras of that split")
             calibration = entry(content, "calibration", calibration_file, "top level")
+        if not isinstance(sequences, Mapping):
+            found = type(sequences).__name__
+            raise InputError(f"{file}: 'annotations' is a {found}; expected sequences by name; download it again")
         for name, frames in sequences.items():
-            recording = _read_sequence(file, split, name, frames)
+            with damage_named(f"{file}, {name}", "frames by number with joints in millimetres"):
+                recording = _read_sequence(file, split, name, frames)
             if camera is not None:
                 numbers = np.round(recording.time * FRAME_RATE).astype(int)
                 recording = recording.replace(camera=_camera(calibration_file, calibration, name, camera, numbers))

@@ -23,6 +23,7 @@ import numpy as np
 
 from palmist.errors import InputError
 from palmist.input_files import read_text
+from palmist.readers.annotation_files import whole_number
 from palmist.recording import ActionSegment, Recording
 
 RATE = 30.0
@@ -288,7 +289,7 @@ def _numbered(folder: Path, name: str, count: int, needed: bool) -> dict[int, np
             f"{path} is missing or empty; expected one file per frame such as {path}/000000.txt with {count} numbers; "
             "unpack the subject's _pose archive"
         )
-    return {int(file.stem): _numbers(file, count) for file in files}
+    return {whole_number(file.stem, file, "the frame in its name"): _numbers(file, count) for file in files}
 
 
 def _numbers(file: Path, count: int) -> np.ndarray:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 
@@ -133,7 +134,27 @@ _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
 }
 
 
+class _WholeReads:
+    """A stream that is never asked for more than it has: memory is set aside for what is asked for."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream, self._size = stream, size
+        self.readline = stream.readline
+
+    def read(self, count: int = -1) -> bytes:
+        if count > self._size:
+            raise EOFError(f"{count} bytes are asked for, the file has {self._size}")
+        return self._stream.read(count)
+
+
 class _PlainUnpickler(pickle._Unpickler):  # in Python: the one in C sets memory aside for any memo number it is told
+    def load_bytearray8(self) -> None:
+        """Read first, then set aside."""
+        (size,) = struct.unpack("<Q", self.read(8))  # type: ignore[attr-defined]
+        self.append(bytearray(self.read(size)))  # type: ignore[attr-defined]
+
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: load_bytearray8}
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _STAND_INS:
             raise _Refused(f"{module}.{name}")
@@ -150,7 +171,7 @@ def load_plain_pickle(file: Path) -> Any:
         raise InputError(f"{file} does not exist; expected a pickle of plain data")
     try:
         with file.open("rb") as stream:
-            loaded = _PlainUnpickler(stream).load()
+            loaded = _PlainUnpickler(_WholeReads(stream, file.stat().st_size)).load()
         return _plain(loaded, {}, 0)
     except _Refused as error:
         raise InputError(

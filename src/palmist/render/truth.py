@@ -205,13 +205,13 @@ _ARRAYS = tuple(field.name for field in fields(Truth) if field.name != "metadata
 
 
 _FAR = 1e7  # pixels or seconds
-#: kinds of number, and shape (T, N: see the head of this module)
+#: type of the numbers, and shape (T, N: see the head of this module)
 _SHAPES: dict[str, tuple[Any, ...]] = {
-    "time": ("f", "T"), "joints": ("f", "T", 2, 21, 2), "known": ("b", "T", 2, 21), "visible": ("b", "T", 2, 21),
-    "uncovered": ("b", "T", 2, 21), "joints_25d": ("f", "T", 2, 21, 3), "depth": ("f", "T", 2, 21),
-    "hand_order_known": ("b", "T"), "boxes": ("f", "T", 2, 4), "camera": ("f", "T", 2, 3),
-    "background_motion": ("f", "T", 2, 3), "tracks": ("f", "T", "N", 2), "tracks_known": ("b", "T", "N"),
-    "tracks_visible": ("b", "T", "N"), "track_parts": ("u", "N"),
+    "time": ("f8", "T"), "joints": ("f4", "T", 2, 21, 2), "known": ("b1", "T", 2, 21), "visible": ("b1", "T", 2, 21),
+    "uncovered": ("b1", "T", 2, 21), "joints_25d": ("f4", "T", 2, 21, 3), "depth": ("f4", "T", 2, 21),
+    "hand_order_known": ("b1", "T"), "boxes": ("f4", "T", 2, 4), "camera": ("f8", "T", 2, 3),
+    "background_motion": ("f8", "T", 2, 3), "tracks": ("f4", "T", "N", 2), "tracks_known": ("b1", "T", "N"),
+    "tracks_visible": ("b1", "T", "N"), "track_parts": ("u1", "N"),
 }  # fmt: skip
 
 
@@ -255,9 +255,9 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
     """InputError for an array of a wrong type or shape, a number that is none or far from any picture, times that fall back."""
     time, tracks = arrays["time"], arrays["tracks"]
     sizes = {"T": len(time) if time.ndim else 0, "N": tracks.shape[1] if tracks.ndim == 3 else 0}
-    for name, (kinds, *letters) in _SHAPES.items():
+    for name, (wanted, *letters) in _SHAPES.items():
         array, shape = arrays[name], tuple(sizes.get(str(letter), letter) for letter in letters)
-        if array.dtype.kind not in kinds or array.shape != shape:
+        if array.dtype.kind != wanted[0] or array.shape != shape:
             raise InputError(
                 f"{path}: {name} is of type {array.dtype} and shape {array.shape}; expected {shape}; "
                 "draw it again with palmist render"
@@ -267,4 +267,5 @@ def _check_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
                 f"{path}: {name} is not finite, or beyond {_FAR:g}, in {int((~(np.abs(array) < _FAR)).sum())} places; "
                 "draw it again with palmist render"
             )
+        arrays[name] = array.astype(wanted, copy=False)
     check_time(time, len(time))

@@ -31,7 +31,10 @@ def read_diving48(root: str | Path, videos: str | None = None) -> VideoList:
     entries = []
     for split in ("train", "test"):
         file = vocabulary.with_name(f"Diving48_V2_{split}.json")
-        for number, item in enumerate(read_json(file, "the list of that part")):
+        items = read_json(file, "the list of that part")
+        if not isinstance(items, list):
+            raise InputError(f"{file} holds {type(items).__name__}; expected a list of videos; download it again")
+        for number, item in enumerate(items):
             where = f"entry {number}"
             name = str(entry(item, "vid_name", file, where))
             label = whole_number(str(entry(item, "label", file, where)), file, f"the label of {where}")
