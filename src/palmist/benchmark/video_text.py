@@ -7,8 +7,10 @@ A, who is in no training:
 - retrieval by narrations: every clip's caption tells its label and how its hands moved; texts find clips and clips texts. The
   relevancy of a pair is that of EPIC-KITCHENS-100: half for the same label, half for the overlap of what is claimed of hands.
 - retrieval by labels: the 16 labels as sentences.
-- zero-shot classification by classes in words: the labels, and the ways in which the right hand moves farthest, each as the
-  mean of the sentence behind every label, since whatever word is signed should not matter.
+- zero-shot classification by classes in words: the labels, and the ways in which the right hand moves farthest.
+
+A class is the mean of prompts in the form of the captions that a model knows: a direction is told behind every label, and for
+models of narrations a label is told before every direction and before rest.
 
 What moved is known from the recordings' own joints, not from pixels. Intervals resample seeds and, within them, sessions or
 texts.
@@ -58,7 +60,7 @@ def _records(model: str) -> list[BenchmarkRecord]:
     found = []
     for seed in seeds:
         checkpoint = folders[seed] / "last"
-        measure = functools.partial(_measure, checkpoint)
+        measure = functools.partial(_measure, checkpoint, "labels" not in model)
         found.append(measured(f"v{seed}_{model}", [checkpoint], [__file__], measure))
     known = _known()
     values: dict[str, Metric] = {}
@@ -94,15 +96,16 @@ def _both_ways(similarity: np.ndarray, right: np.ndarray) -> tuple[tuple[np.ndar
     return average_precisions(similarity, right), average_precisions(similarity.T, right.T)
 
 
-def _measure(checkpoint: Path) -> dict[str, np.ndarray]:
-    """Vectors of clips (N, E), of captions, labels and directions."""
+def _measure(checkpoint: Path, narrated: bool) -> dict[str, np.ndarray]:
+    """Vectors of clips (N, E), of captions, labels and directions; narrated: the captions of the training told of motion."""
     reader = VideoTextReader(str(checkpoint), checkpoint)
     videos, known = _videos(reader.clip.frames, reader.clip.size), _known()
+    ways = [*(direction_sentence(way) for way in DIRECTIONS), "The right hand stays still."]
     clips = reader.embed_clips([videos.open(n).read(np.arange(videos.open(n).frames)) for n in range(len(videos))])
     return {
         "clips": clips,
         "captions": reader.embed_texts(known.captions),
-        "labels": reader.embed_texts(known.labels),
+        "labels": class_vectors(reader, known.labels, [f"{{}} {way}" for way in ways] if narrated else ["{}"]),
         "directions": class_vectors(reader, DIRECTIONS, [f"{label} {direction_sentence('{}')}" for label in known.labels]),
     }
 
