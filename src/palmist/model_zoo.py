@@ -1,7 +1,7 @@
 """The checkpoints that Palmist knows by name, and where they lie.
 
 >>> [model.name for model in models()]
-['ghtt-small', 'bharnet-words', 'emim-words', 'trec-words', 'estimator-small']
+['ghtt-small', 'bharnet-words', 'emim-words', 'trec-words', 'egovideo-words', 'estimator-small']
 """
 
 from __future__ import annotations
@@ -72,6 +72,11 @@ _KNOWN: dict[str, tuple[str, str, str]] = {
     ),
     "trec-words": (
         "TRec, preset small: recognises 16 signs in videos from frames and point tracks; trained on drawn recordings",
+        "Apache-2.0; trained on recordings under MIT",
+        "part of the package",
+    ),
+    "egovideo-words": (
+        "EgoVideo, preset small: puts videos and sentences into one space; trained on drawn recordings and their narrations",
         "Apache-2.0; trained on recordings under MIT",
         "part of the package",
     ),
