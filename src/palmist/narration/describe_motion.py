@@ -28,13 +28,15 @@ class DescribeSettings:
 
     least_seen: a hand or thing that is found in a smaller share of the frames is not told of; steady: seconds that a contact
     state must last to count; apart: hand sizes that two centres must be apart, along x or y, for "left of" or "above" to be
-    said; nearer: share by which the distance of the hands must change for "approaches" or "moves away from".
+    said; nearer: share by which the distance of the hands must change for "approaches" or "moves away from"; fastest: hand
+    sizes a second beyond which a track has leapt to another hand, so that no motion is told there.
     """
 
     least_seen: float = 0.2
     steady: float = 0.2
     apart: float = 0.5
     nearer: float = 0.3
+    fastest: float = 20.0
 
 
 def describe_motion(
@@ -57,7 +59,7 @@ def describe_motion(
         seen = sum(not record.filled for record in track.records) / frames
         if seen < settings.least_seen:
             continue
-        paths[track.side], sizes[track.side] = _path(tracks, track, camera)
+        paths[track.side], sizes[track.side] = _path(tracks, track, camera, settings.fastest)
         found = motion_pieces(paths[track.side], tracks.time, diagonal, sizes[track.side], pieces)
         hands[track.side] = HandFacts(seen, found, *_contact(track, tracks.time, settings.steady))
     moved = {side: sum(piece.distance for piece in hand.pieces) for side, hand in hands.items()}
@@ -68,7 +70,7 @@ def describe_motion(
         seen = sum(not record.filled for record in thing.records) / frames
         if seen < settings.least_seen:
             continue
-        path, size = _path(tracks, thing, camera)
+        path, size = _path(tracks, thing, camera, settings.fastest)
         numbers[thing.number] = len(told)
         name = f"object {len(told)}"
         paths[name], sizes[name] = path, size
@@ -79,12 +81,24 @@ def describe_motion(
     return Facts(float(tracks.time[-1] - tracks.time[0]), facts_of_hands, tuple(told), relations)
 
 
-def _path(tracks: Tracks, track: HandTrack | ObjectTrack, camera: CameraMotion) -> tuple[np.ndarray, float]:
+def _path(tracks: Tracks, track: HandTrack | ObjectTrack, camera: CameraMotion, fastest: float) -> tuple[np.ndarray, float]:
     """(T, 2) centres in the first picture, NaN where unknown, and the median size in pixels."""
     boxes = _whole(tracks.boxes(track), tracks.width, tracks.height)
     extent = boxes[:, 2:] - boxes[:, :2]
     size = max(1.0, float(np.nanmedian(np.sqrt(extent[:, 0] * extent[:, 1]))))
-    return camera.apply((boxes[:, :2] + boxes[:, 2:]) / 2), size
+    seen = np.array([record.frame for record in track.records if not record.filled], np.int64)
+    return _without_leaps(camera.apply((boxes[:, :2] + boxes[:, 2:]) / 2), tracks.time, seen, fastest * size), size
+
+
+def _without_leaps(path: np.ndarray, time: np.ndarray, seen: np.ndarray, fastest: float) -> np.ndarray:
+    """The path with a gap wherever it moves by more than `fastest` pixels a second from one of the `seen` frames to the next:
+    there another hand, or thing, was taken for this one."""
+    steps = np.linalg.norm(np.diff(path[seen], axis=0), axis=1)
+    cut: np.ndarray = path.copy()
+    for number in np.flatnonzero(steps > fastest * np.maximum(np.diff(time[seen]), 1e-3)):
+        first, last = int(seen[number]), int(seen[number + 1])
+        cut[first + 1 : max(last, first + 2)] = np.nan
+    return cut
 
 
 def _whole(boxes: np.ndarray, width: int, height: int) -> np.ndarray:
