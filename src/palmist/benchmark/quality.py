@@ -417,6 +417,7 @@ SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "futures": futures,
     "ghtt-tables": ghtt_tables,
     "bharnet": _of("body_hand", "body_hand"),
+    "plain_transformer": _of("plain", "plain_transformer"),
     "points": _of("video_quality", "points"),
     "video": _of("video_quality", "video"),
     "estimator": _of("estimator_quality", "estimator"),
