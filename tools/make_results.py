@@ -353,6 +353,128 @@ HEADLINES = (
 )  # fmt: skip
 
 
+# ---------------------------------------------------------------------------------------------------- one table
+
+_WORDS_A, _WORDS_B, _LETTERS, _SIZE, _DRAWN_A = COLUMNS = (
+    "words A", "words B", "letters", "size from the reach", "drawn words A, from pixels",
+)  # fmt: skip
+_PREFIX = {
+    _WORDS_A: "asl_words/cross_signer_a",
+    _WORDS_B: "asl_words/cross_signer_b",
+    _LETTERS: "asl_letters/leave_one_signer_out",
+    _SIZE: "reach_to_grasp/leave_one_person_out",
+    _DRAWN_A: "rendered_asl_words/cross_signer_a",
+}
+_JOINTS, _PIXELS = (_WORDS_A, _WORDS_B, _LETTERS, _SIZE), (_DRAWN_A,)
+#: model, what it can read, its names in the records: the first that there is counts.
+MODELS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    ("G-HTT", _JOINTS, ("ghtt_equal_budget", "ghtt")),
+    ("HTT", _JOINTS, ("htt_equal_budget",)),
+    ("PoseGPT", (), ()),
+    ("flattened VAE", _JOINTS, ("flattened_equal_budget",)),
+    ("recognition only", _JOINTS, ("recognition_only_equal_budget",)),
+    ("BHaRNet", _JOINTS, ("bharnet",)),
+    ("one graph of body and hands", _JOINTS, ("unified_graph",)),
+    ("one graph, ST-GCN++ as published", _JOINTS, ("published_graph",)),
+    ("body only", (_WORDS_A, _WORDS_B, _SIZE), ("body_only",)),
+    ("hand only", _JOINTS, ("hand_only",)),
+    ("EMIM", _PIXELS, ("emim",)),
+    ("TRec", _PIXELS, ("trec",)),
+    ("RGB only (TRec without tracks)", _PIXELS, ("rgb_only",)),
+    ("UniFormer", _PIXELS, ("uniformer",)),
+    ("EgoVideo, labels as sentences", _PIXELS, ("egovideo_labels", "egovideo")),
+    ("fusion of several models", (_WORDS_A, _WORDS_B, _DRAWN_A), ("fusion", "fusion_of_poses")),
+    ("linear", _JOINTS, ("linear",)),
+    ("plain transformer", _JOINTS, ("plain_transformer",)),
+)
+#: Records that are named otherwise.
+_ELSEWHERE = {
+    ("egovideo_labels", _DRAWN_A): "hod/rendered/egovideo_labels/zero_shot_words_accuracy",
+    ("egovideo", _DRAWN_A): "hod/rendered/egovideo/zero_shot_words_accuracy",
+    ("fusion", _DRAWN_A): "asl_words/cross_signer_a/fusion_of_pixels/accuracy",
+}
+_AHEAD = f"{_REACH}/{{}}_equal_budget"
+_NEXT = (*(f"{name}/{split}" for name, split in SETS),)
+#: What of motion is asked: column, record with {} for the model, what it is divided by.
+MOTION = (
+    *(
+        (f"{text}: refined / noisy", f"{prefix}/{{}}/refine_error_ratio", None)
+        for text, prefix in zip(("words", "reaches", "metric hands"), _NEXT, strict=True)
+    ),
+    *(
+        (f"{text}: best of 20 / last pose", f"{prefix}/{{}}/ade_k20", f"{prefix}/last_pose/ade")
+        for text, prefix in zip(("words", "reaches", "metric hands"), _NEXT, strict=True)
+    ),
+    ("reaches of 2 s and more: best of 20, px", f"{_AHEAD}/ade_k20_2s", None),
+    ("reaches of 2 s and more: FID", f"{_AHEAD}/fid_2s", None),
+)
+#: model -> for each column of MOTION its name in the records, "" where the model cannot do it.
+_CANNOT = ("", "", "")
+MOVERS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("G-HTT", ("ghtt",) * 6 + ("ghtt_pb",) * 2),
+    ("— clip by clip, without its A-block", (*_CANNOT, *_CANNOT, "ghtt_pa", "ghtt_pa")),
+    ("HTT", ("htt", "htt", "", *_CANNOT, "", "")),
+    ("PoseGPT", (*_CANNOT, "posegpt", "posegpt", "", "posegpt", "posegpt")),
+    ("flattened VAE", (*_CANNOT, "flattened", "flattened", "", "flattened_stronger", "flattened_stronger")),
+    ("linear (Gaussian smoothing)", (*("gaussian_smoothing",) * 3, *_CANNOT, "", "")),
+)
+ONE_TABLE = """## One table
+
+Every model on what each open set asks, people (or takes) of the test unseen: value [95 % interval]; items × seeds. "–": the
+model cannot read the set; "not measured": it could, and nobody has. Budgets are equal within a family: G-HTT, HTT, recognition
+only, PoseGPT and flattened VAE where there are three seeds (G-HTT's cells with one seed are its own longer training); BHaRNet,
+the graphs and the experts; EMIM and UniFormer; TRec and its twin. Recognition only is a transformer of G-HTT's size on G-HTT's
+input and labels; the plain transformer has three layers on wrist-local joints.
+
+**Recognition (accuracy)**
+"""
+MOTION_HEAD = """**Motion**
+
+Errors as shares of the noisy input's or, half a second ahead, of the last pose's (the interval leaves its uncertainty out):
+below 1 is better, and so is a lower FID, whose interval is its range over the seeds. The linear rival of a prediction, constant
+velocity, has one future only and stands in the tables below. Models that are not named only recognise.
+"""
+
+
+def _cell(have: dict[str, dict[str, Any]], names: list[str], divisor: str | None = None) -> str:
+    """The first record that there is: value [interval]; n × seeds."""
+    if not names:
+        return "–"
+    found = [have[name] for name in names if name in have]
+    if not found or (divisor is not None and divisor not in have):
+        return "not measured"
+    scale = 1.0 if divisor is None else have[divisor]["value"]
+    record = found[0]
+    interval = record["interval"]
+    span = "" if interval is None else f" [{number(interval[0] / scale)}, {number(interval[1] / scale)}]"
+    return f"{number(record['value'] / scale)}{span}; {record['n']:,} × {max(1, len(record['seeds']))}"
+
+
+def _grid(header: list[str], rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def one_table(have: dict[str, dict[str, Any]]) -> str:
+    """All models against all sets: recognition, then motion."""
+    recognition, motion = [], []
+    for text, reads, models in MODELS:
+        row = [text]
+        for column in COLUMNS:
+            metric = {model: "accuracy_clean" if model.endswith("_equal_budget") else "accuracy" for model in models}
+            known = [_ELSEWHERE.get((m, column), f"{_PREFIX[column]}/{m}/{metric[m]}") for m in models]
+            row.append(_cell(have, known if column in reads else []))
+        recognition.append(row)
+    for text, models in MOVERS:
+        row = [text]
+        for model, (_, name, divisor) in zip(models, MOTION, strict=True):
+            row.append(_cell(have, [name.format(model)] if model else [], divisor))
+        motion.append(row)
+    columns = [name for name, *_ in MOTION]
+    parts = (ONE_TABLE, _grid(["model", *COLUMNS], recognition), "", MOTION_HEAD, _grid(["model", *columns], motion))
+    return "\n".join(parts)
+
+
 def records() -> dict[str, dict[str, Any]]:
     """All committed records by name."""
     found: dict[str, dict[str, Any]] = {}
@@ -411,7 +533,7 @@ def updated(text: str) -> str:
 
 def page() -> str:
     """docs/results.md."""
-    return f"{PAGE_HEAD}\n{results()}\n"
+    return f"{PAGE_HEAD}\n{one_table(records())}\n\n## All measurements\n\n{results()}\n"
 
 
 def main() -> None:

@@ -23,7 +23,9 @@ from typing import Any
 from palmist.errors import InputError
 from palmist.input_files import damage_named, read_json
 
-_NAME = re.compile(r"[a-z0-9_]+(/[a-z0-9_]+){3}")
+#: Begins the names of numbers of shortened trainings, which no results file takes (`palmist.benchmark.quick`).
+QUICK = "quick/"
+_NAME = re.compile(rf"({QUICK})?[a-z0-9_]+(/[a-z0-9_]+){{3}}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _ABSOLUTE = re.compile(r"(^|[\s='\"])([/~]|[A-Za-z]:\\)")
 
@@ -32,7 +34,8 @@ _ABSOLUTE = re.compile(r"(^|[\s='\"])([/~]|[A-Za-z]:\\)")
 class BenchmarkRecord:
     """One number with its unit, sample count, interval, seeds, and where it comes from.
 
-    name: data/split/model/metric, lower case letters, digits and _. value: finite. n: how many items it rests on.
+    name: data/split/model/metric, lower case letters, digits and _, with "quick/" before it for numbers of shortened trainings.
+    value: finite. n: how many items it rests on.
     interval: (low, high) or None. seeds: the seeds averaged over. command: what regenerates it, without absolute
     paths. commit: of the code. machine: processor, threads and torch version only. date: YYYY-MM-DD.
     Raises InputError for anything else.
@@ -143,8 +146,11 @@ def read_records(path: str | Path) -> list[BenchmarkRecord]:
 def write_records(path: str | Path, records: Iterable[BenchmarkRecord]) -> list[BenchmarkRecord]:
     """Merge records into a results file by name, sorted by name; the file is replaced in one step.
 
-    Returns all records the file now holds.
+    Returns all records the file now holds. InputError for quick numbers, which would be taken for real ones there.
     """
+    records = list(records)
+    if quick := [record.name for record in records if record.name.startswith(QUICK)]:
+        raise InputError(f"{quick[0]} comes from a shortened training; results files hold whole ones, keep it with --json FILE")
     path = Path(path)
     merged = {record.name: record for record in read_records(path)}
     merged.update({record.name: record for record in records})

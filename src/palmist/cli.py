@@ -430,16 +430,40 @@ def evaluate(
 def benchmark(
     kind: Annotated[str, typer.Argument(metavar="quality|speed")],
     only: Annotated[str | None, typer.Option(metavar="NAME", help="One section only, for example words.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="quality: short trainings, one seed, under ten minutes; writes no results.")
+    ] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Measure again what benchmarks/results holds."""
     if kind not in ("quality", "speed"):
         raise InputError(f"there is no benchmark '{kind}'; expected quality or speed")
+    if quick:
+        if kind != "quality":
+            raise InputError("--quick shortens trainings, and speed has none; leave it out, or take quality")
+        _quick_benchmark(only, json_file)
+        return
     from palmist.benchmark import run
 
     records = run(kind, only)
     console(json_file).print(records_table(records))
     write_json(json_file, [record.to_json() for record in records])
+
+
+def _quick_benchmark(only: str | None, json_file: str | None) -> None:
+    """What was measured is shown and written also after Ctrl-C."""
+    from palmist.benchmark.quick import run_quick
+
+    records, stopped = run_quick(only, say)
+    shown = console(json_file)
+    if records:
+        shown.print(records_table(records))
+    shown.print(
+        "QUICK numbers: short trainings, one seed. They show that all parts work, not how well; the real ones: docs/results.md"
+    )
+    write_json(json_file, [record.to_json() for record in records])
+    if stopped is not None:
+        raise stopped
 
 
 @app.command()

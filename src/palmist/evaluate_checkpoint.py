@@ -32,10 +32,12 @@ from palmist.metrics.intervals import Metric, mean_metric
 from palmist.metrics.motion import frechet_distance
 from palmist.model_zoo import VIDEO_KINDS, VIDEO_TEXT_KINDS, checkpoint_path
 from palmist.models.baselines.flattened import STRONGER, WEAKER, FlattenedVAE
+from palmist.models.baselines.plain_transformer import PlainTransformer
 from palmist.models.baselines.posegpt import PoseGPT
 from palmist.models.bharnet import BHaRNet
 from palmist.models.feature_network import weights_hash
 from palmist.models.ghtt import GHTT
+from palmist.plain_task import load_plain, recognise_plain
 from palmist.readers import OPEN_SETS, open_data
 from palmist.recording import Recording
 from palmist.rival_tasks import Rival, load_rival, recognise_rival
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate_checkpoint"]
 
-Model = GHTT | Rival | FlattenedVAE | PoseGPT | BHaRNet
+Model = GHTT | Rival | FlattenedVAE | PoseGPT | BHaRNet | PlainTransformer
 LONG_STRIDE = 16  # frames between the windows of long futures, as in the paper
 
 
@@ -69,11 +71,14 @@ def _load(checkpoint: str | Path) -> tuple[str, Model]:
         return kind, load_rival(path)
     if kind == "bharnet":
         return kind, load_bharnet(path)
+    if kind == "plain_transformer":
+        return kind, load_plain(path)
     if kind == "ghtt":
         return kind, load_ghtt(path)
     raise InputError(
         f"{checkpoint} holds a model of kind '{kind}', which has nothing to evaluate by itself; expected ghtt, htt, "
-        "recognition_only, flattened, posegpt, bharnet, bharnet_clips, image_estimator, emim, uniformer or trec"
+        "recognition_only, plain_transformer, flattened, posegpt, bharnet, bharnet_clips, image_estimator, emim, uniformer or "
+        "trec"
     )
 
 
@@ -232,6 +237,8 @@ def _recognition(model: Model, recordings: Sequence[Recording]) -> list[_Row]:
         if isinstance(model, BHaRNet):
             found, true = recognise_skeletons(model, known, labels)
             probabilities = found["fused"]
+        elif isinstance(model, PlainTransformer):
+            probabilities, true = recognise_plain(model, known, labels)
         else:
             probabilities, true = recognise_rival(model, known, labels)
         predicted, truth = probabilities.argmax(1).numpy(), true.numpy()

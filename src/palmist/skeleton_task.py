@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class SkeletonDataset(ActionDataset):
     """Batches of augmented recordings, body and hands."""
 
     def __init__(
-        self, groups: list[ActionGroup], data: SkeletonDataConfig, model: BHaRNetConfig, use_augmentation: bool
+        self, groups: list[ActionGroup], data: SkeletonDataConfig, frames: int, use_augmentation: bool
     ) -> None:
         super().__init__(
             groups,
@@ -47,7 +48,7 @@ class SkeletonDataset(ActionDataset):
             whole_probability=data.whole_probability,
             max_clips=data.max_clips,
         )
-        self.frames = model.frames
+        self.frames = frames
         self.lose_hand = data.lose_hand if use_augmentation else 0.0
         self.faults = data.faults
 
@@ -81,7 +82,7 @@ class SkeletonTask(LabelledTask):
         return self._config(config).rate
 
     def _dataset(self, config: TrainConfig, groups: list[ActionGroup], use_augmentation: bool) -> SkeletonDataset:
-        return SkeletonDataset(groups, self._read(config), self._config(config), use_augmentation)
+        return SkeletonDataset(groups, self._read(config), self._config(config).frames, use_augmentation)
 
     def build_model(self, config: TrainConfig) -> nn.Module:
         torch.manual_seed(config.seed)
@@ -104,7 +105,17 @@ def load_bharnet(path: str | Path) -> BHaRNet:
     return model.eval().requires_grad_(False)
 
 
-def skeleton_batch(recordings: Sequence[Recording], config: BHaRNetConfig) -> dict[str, Tensor]:
+class Timing(Protocol):
+    """What a network's configuration says of the frames that it takes: how many, how many a second."""
+
+    @property
+    def frames(self) -> int: ...
+
+    @property
+    def rate(self) -> float: ...
+
+
+def skeleton_batch(recordings: Sequence[Recording], config: Timing) -> dict[str, Tensor]:
     """Whole recordings of one space as a batch (`body_hand_input`)."""
     sequences = [to_pose_sequence(recording, config.rate) for recording in recordings]
     return body_hand_input(pad_sequences(sequences), config.frames, sequences[0].space == "metric")

@@ -413,6 +413,12 @@ def _skeleton_task() -> Any:
     return SkeletonTask()
 
 
+def _plain_task() -> Any:
+    from palmist.plain_task import PlainTask
+
+    return PlainTask()
+
+
 def _clip_task() -> Any:
     from palmist.clip_task import ClipTask
 
@@ -462,6 +468,7 @@ TASKS: dict[str, Callable[[], Any]] = {
     "feature_network": _feature_task,
     "htt": partial(_rival_task, "htt"),
     "recognition_only": partial(_rival_task, "recognition_only"),
+    "plain_transformer": _plain_task,
     "bharnet": _skeleton_task,
     "bharnet_clips": _clip_task,
     "rgb_guided": _rgb_task,

@@ -15,7 +15,7 @@ from palmist.splits import FOLDS
 
 __all__ = [
     "BODY_HAND", "BODY_HAND_BOTH", "MOTION", "ROOT", "TABLE_SEEDS", "VIDEO_TEXT", "Job", "body_hand_jobs", "fold_of_person",
-    "jobs", "motion_jobs", "table_jobs", "train_missing", "video_text_jobs",
+    "jobs", "motion_jobs", "plain_jobs", "table_jobs", "train_job", "train_missing", "video_text_jobs",
 ]  # fmt: skip
 
 ROOT = Path("runs/benchmark")
@@ -155,11 +155,25 @@ def body_hand_jobs() -> Iterator[Job]:
         for split, number in (("a", 1), ("b", 2)):
             if split == "b" and model not in BODY_HAND_BOTH:
                 continue
-            people = {"data.sets.asl_words.subjects": _seen(number)["data.sets.asl_words.subjects"]}
-            if split == "b":  # its signer's recordings of "idle" never show a hand
-                people |= {"data.sets.asl_words.unsigned_label": "idle"}
             for seed in TABLE_SEEDS:
-                yield Job(f"s{seed}_{split}_{model}", "configs/bharnet/bharnet_small.yaml", {**people, **changes, "seed": seed})
+                settings = {**_signed_words(split, number), **changes, "seed": seed}
+                yield Job(f"s{seed}_{split}_{model}", "configs/bharnet/bharnet_small.yaml", settings)
+
+
+def _signed_words(split: str, number: int) -> dict[str, Any]:
+    """The signers that split a or b of asl_words trains on."""
+    people = {"data.sets.asl_words.subjects": _seen(number)["data.sets.asl_words.subjects"]}
+    if split == "b":  # its signer's recordings of "idle" never show a hand
+        people |= {"data.sets.asl_words.unsigned_label": "idle"}
+    return people
+
+
+def plain_jobs() -> Iterator[Job]:
+    """Trainings behind the section plain_transformer: s{seed}_{split}_plain_transformer, on the people of body_hand_jobs."""
+    for split, number in (("a", 1), ("b", 2)):
+        for seed in TABLE_SEEDS:
+            settings = {**_signed_words(split, number), "seed": seed}
+            yield Job(f"s{seed}_{split}_plain_transformer", "configs/rivals/plain_transformer_small.yaml", settings)
 
 
 #: task on videos -> model of its table -> configuration. All models of a task have the same steps and clips.
@@ -214,18 +228,22 @@ def video_text_jobs() -> Iterator[Job]:
 
 
 def train_missing(names: set[str] | None = None) -> None:
-    """Train what is not there yet (runs/benchmark/NAME/last); a run that was cut off goes on."""
+    """Train what is not there yet (runs/benchmark/NAME/last)."""
+    for job in (*jobs(), *table_jobs(), *body_hand_jobs(), *plain_jobs(), *motion_jobs(), *video_text_jobs()):
+        if names is None or job.name in names:
+            train_job(job, ROOT)
+
+
+def train_job(job: Job, root: Path) -> Path:
+    """Train into root/NAME unless that is finished; a run that was cut off goes on. The checkpoint's folder."""
     from palmist.train import train_from_file
 
-    for job in (*jobs(), *table_jobs(), *body_hand_jobs(), *motion_jobs(), *video_text_jobs()):
-        if names is not None and job.name not in names:
-            continue
-        run = ROOT / job.name
-        if (run / "finished").exists():
-            continue
+    run = root / job.name
+    if not (run / "finished").exists():
         unfinished = (run / "state").is_dir() and any((run / "state").iterdir())
         if unfinished:
             train_from_file(None, {}, resume=run)
         else:
             train_from_file(job.config, {**job.settings, "out": str(run)})
         (run / "finished").write_text(job.config + "\n", encoding="utf-8")
+    return run / "last"

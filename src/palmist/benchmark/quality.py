@@ -40,7 +40,7 @@ from palmist.splits import FOLDS, recordings_of
 from palmist.tasks import labelled_parts
 from palmist.windows import to_pose_sequence
 
-__all__ = ["SECTIONS", "run"]
+__all__ = ["SECTIONS", "linear_words", "round_trip", "run"]
 
 COMMAND = "palmist benchmark quality"
 Items = list[tuple[Recording, str]]
@@ -121,7 +121,7 @@ def words() -> list[BenchmarkRecord]:
     for split, number in _WORD_SPLITS:
         result = _read(f"a_fold{number}", _unseen("asl_words", number), "asl_words")
         records += _recognition_records(f"asl_words/{split}/ghtt", [result], "words")
-        records += _linear_words(split, number)
+        records += linear_words(split, number)
     return records
 
 
@@ -146,7 +146,7 @@ def reach() -> list[BenchmarkRecord]:
     return _recognition_records("reach_to_grasp/leave_one_person_out/ghtt", results, "reach")
 
 
-def _linear_words(split: str, number: int) -> list[BenchmarkRecord]:
+def linear_words(split: str, number: int) -> list[BenchmarkRecord]:
     """Logistic regression on every second frame: wrist-local hands, and wrists in shoulder widths."""
     test = _unseen("asl_words", number)
     names = {recording.name for recording in test}
@@ -417,6 +417,7 @@ SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "futures": futures,
     "ghtt-tables": ghtt_tables,
     "bharnet": _of("body_hand", "body_hand"),
+    "plain_transformer": _of("plain", "plain_transformer"),
     "points": _of("video_quality", "points"),
     "video": _of("video_quality", "video"),
     "estimator": _of("estimator_quality", "estimator"),

@@ -46,11 +46,19 @@ def draw_hands(
             cv2.circle(frame, centre, (thickness + 1) << _SHIFT, colour, -1, cv2.LINE_AA, _SHIFT)
 
 
-def draw_fan(frame: np.ndarray, futures: np.ndarray, valid: np.ndarray, most_likely: int) -> None:
+def draw_fan(
+    frame: np.ndarray,
+    futures: np.ndarray,
+    valid: np.ndarray,
+    most_likely: int,
+    colours: Sequence[Colour] = SIDES,
+    thickness: int = 1,
+) -> None:
     """Draw the paths of K futures as a fan that fades with time, in place; the most likely one last, in gold.
 
     Args:
         frame: (H, W, 3) uint8 RGB. futures: (K, T', 2, 21, 2 or 3), fractions of the image. valid: (2,) bool, hands to draw.
+            colours: of the left and the right hand. thickness: of a path, pixels; the most likely one has a pixel more.
     """
     import cv2
 
@@ -63,11 +71,11 @@ def draw_fan(frame: np.ndarray, futures: np.ndarray, valid: np.ndarray, most_lik
     for hand in np.nonzero(valid)[0]:
         for k in order:
             for joint in range(len(_FAN_JOINTS)):
-                cv2.polylines(faint, [paths[k, hand, joint]], False, SIDES[hand], 1, cv2.LINE_AA, _SHIFT)
+                cv2.polylines(faint, [paths[k, hand, joint]], False, colours[hand], thickness, cv2.LINE_AA, _SHIFT)
     cv2.addWeighted(faint, 0.55, frame, 0.45, 0, dst=frame)
     for hand in np.nonzero(valid)[0]:
         for joint in range(len(_FAN_JOINTS)):
-            cv2.polylines(frame, [paths[most_likely, hand, joint]], False, GOLD, 2, cv2.LINE_AA, _SHIFT)
+            cv2.polylines(frame, [paths[most_likely, hand, joint]], False, GOLD, thickness + 1, cv2.LINE_AA, _SHIFT)
 
 
 def draw_action(frame: np.ndarray, labels: Sequence[str], probabilities: np.ndarray, count: int = 3) -> None:

@@ -20,7 +20,7 @@ from palmist.reading import Reading
 from palmist.recording import Recording
 from palmist.view.overlay import RAW, SIDES, draw_fan, draw_hands, draw_text
 
-__all__ = ["Picture", "draw_reading", "draw_recording"]
+__all__ = ["Picture", "Place", "draw_reading", "draw_recording"]
 
 _PAPER = 34  # grey level of an empty panel
 _MARGIN = 0.12  # share of a panel that stays empty on each side
@@ -56,7 +56,7 @@ def draw_recording(recording: Recording, moments: int = 4, size: int = 240) -> P
     Raises InputError if no joint is known, or for fewer than one moment.
     """
     frames = _moments(len(recording), moments)
-    place = _Place(recording, [recording.joints[recording.known]])
+    place = Place(recording, [recording.joints[recording.known]])
     panels = []
     for frame in frames:
         panel = _panel(size)
@@ -77,7 +77,7 @@ def draw_reading(reading: Reading, moments: int = 4, size: int = 240) -> Picture
     drawn = len(reading.futures) > 0 and bool(hands.any())
     likely = reading.futures[reading.most_likely][:, reading.futures_known] if drawn else np.zeros((0, 3))
     shown = [reading.refined[reading.refined_known], recording.joints[known], likely.reshape(-1, 3)]
-    place = _Place(recording, shown)
+    place = Place(recording, shown)
     panels = []
     for frame in _moments(len(recording), moments):
         panel = _panel(size)
@@ -95,7 +95,7 @@ def draw_reading(reading: Reading, moments: int = 4, size: int = 240) -> Picture
     return Picture(np.concatenate(panels, 1))
 
 
-class _Place:
+class Place:
     """Joints in a recording's own coordinates to fractions of a square panel that holds all `shown` points (N, 3)."""
 
     def __init__(self, recording: Recording, shown: list[np.ndarray]) -> None:
