@@ -54,8 +54,8 @@ def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
     """The temperature with the least negative log-likelihood, between 0.05 and 20.
 
     Args:
-        probabilities: (N, L), rows of sum 1, of samples that the network was not trained on: on its training data it is surer than
-            anywhere else. truth: (N,) true classes, below 0: does not count.
+        probabilities: (N, L), rows of sum 1, of samples that the network was not trained on: on its training data it is far
+            too sure. truth: (N,) true classes, below 0: does not count.
 
     Raises InputError if no sample counts, or rows are no probabilities.
     """
