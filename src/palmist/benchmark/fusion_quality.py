@@ -1,8 +1,8 @@
 """Signed words by several models together: `palmist benchmark quality --only fusion`.
 
-Four models that never saw signer S2 read her words: G-HTT (one training) and BHaRNet (three seeds) the recordings, TRec and EMIM
-(three seeds) drawings of them; row by row the same recordings (`palmist.benchmark.word_predictions`). Fused as `palmist read`
-fuses (`palmist.fusion`), with equal weights:
+Four models that never saw signer S2 read her words: G-HTT (one training) and BHaRNet (three seeds) the recordings, TRec and
+EMIM (three seeds) drawings of them; row by row the same recordings (`palmist.benchmark.word_predictions`). Fused as
+`palmist read` fuses (`palmist.fusion`), with equal weights:
 
     fusion                all four                    fusion_of_poses     G-HTT and BHaRNet
     fusion_uncalibrated   all four, temperatures 1    fusion_of_pixels    TRec and EMIM
@@ -31,6 +31,7 @@ from palmist.fusion import fuse
 from palmist.metrics.classification import expected_calibration_error
 from palmist.metrics.intervals import Metric, over_seeds
 from palmist.readers import open_data
+from palmist.splits import FOLDS
 
 __all__ = ["Answers", "across_folds", "fusion"]
 
@@ -68,10 +69,9 @@ def across_folds(member: str, seed: int, number: int) -> Calibration | None:
     other = word_predictions(member, seed, _OTHER_FOLD[number])
     if other is None:
         return None
-    split = _SPLITS[_OTHER_FOLD[number]]
-    return Calibration.of(
-        other.probabilities, other.truth, f"asl_words, test signers of {split}, by the twin trained without them"
-    )
+    signers = " and ".join(FOLDS[_OTHER_FOLD[number]].signers)
+    data = f"words of asl_words by {signers}, read by a twin that was trained without them"
+    return Calibration.of(other.probabilities, other.truth, data)
 
 
 def _records(number: int, members: Sequence[str]) -> list[BenchmarkRecord]:
