@@ -75,7 +75,10 @@ def demo(
 @guarded
 def read(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A recording (.npz), a store, a video, or webcam:0.")],
-    model: ModelName = DEFAULT_MODEL,
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", help="A model's name or a checkpoint's folder; several with commas answer together."),
+    ] = DEFAULT_MODEL,
     futures: Annotated[int, typer.Option(min=0, max=1000, help="How many possible futures.")] = 20,
     horizon: Annotated[float, typer.Option(metavar="SECONDS", help="How far ahead.")] = 1.0,
     observe_until: Annotated[
@@ -116,6 +119,11 @@ def read(
         "labels": labels,
     }  # fmt: skip
     finder = HandOptions(hand_model, mirrored, hands)
+    if "," in model and not Path(model).exists():
+        from palmist.cli_fusion import run_read_together
+
+        run_read_together(source, model, options, finder, live, out, json_file)
+        return
     pixels_only = kind_of(model) in VIDEO_KINDS
     if pixels_only and (live or not is_video(source)):
         raise InputError(f"{model} reads video files, and the source is {source}; give a video, or leave --model out")

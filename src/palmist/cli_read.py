@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -13,6 +14,7 @@ from palmist.cli_output import console, progress, table, write_json
 from palmist.errors import InputError
 
 if TYPE_CHECKING:
+    from palmist.fusion import Fusion
     from palmist.reader import Reader
     from palmist.reading import Reading
 
@@ -49,15 +51,20 @@ def run_read(source: str, model: str, options: dict[str, Any], out: Path | None,
     shown = console(json_file)
     shown.print(readings_table(readings))
     if out is not None:
-        from palmist.view import write_page
-
-        shown.print(f"page: {write_page(readings, out / 'palmist.html', title='Palmist')}", highlight=False)
-        for reading in readings:
-            reading.save(out / "recordings" / f"{reading.name.replace('/', '_')}.npz")
+        write_readings(readings, out, shown)
     write_json(json_file, {"readings": [reading.to_json() for reading in readings]})
 
 
-def own_labels(options: dict[str, Any], reader: Reader) -> dict[str, Any]:
+def write_readings(readings: Sequence[Reading], out: Path, shown: Console) -> None:
+    """A page of all, and each as a recording."""
+    from palmist.view import write_page
+
+    shown.print(f"page: {write_page(readings, out / 'palmist.html', title='Palmist')}", highlight=False)
+    for reading in readings:
+        reading.save(out / "recordings" / f"{reading.name.replace('/', '_')}.npz")
+
+
+def own_labels(options: dict[str, Any], reader: Reader | Fusion) -> dict[str, Any]:
     """`--labels a,b,c` as a list, unless it names a taxonomy."""
     chosen = options.get("labels")
     if isinstance(chosen, str) and chosen not in reader.taxonomies and "," in chosen:

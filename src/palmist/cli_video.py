@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.console import Console
 from rich.markup import escape
 
 from palmist.cli_output import console, progress, write_json
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from palmist.perception.hand_detections_file import ReplayedHands
     from palmist.perception.hands import MediaPipeHands
     from palmist.perception.image_estimator import EstimatorHands
+    from palmist.read_video import VideoReading
+    from palmist.reader import Reader
     from palmist.video_reader import VideoAction
 
 _LARGEST_IN_PAGE = 24_000_000  # bytes of an overlay that still becomes part of the page
@@ -69,9 +72,8 @@ def run_read_video(
 ) -> None:
     """Track and read a video: a table, and with --out an overlay, a page, the tracked and the refined recording."""
     from palmist.perception.video import Video
-    from palmist.read_video import read_video, write_overlay
+    from palmist.read_video import read_video
     from palmist.reader import load
-    from palmist.recording_file import write_recording
 
     frames = Video(source).info.frames
     reader = load(model)
@@ -81,6 +83,14 @@ def run_read_video(
         result = read_video(source, reader, tracker, advance=lambda: advance(""), **options)
     shown = console(json_file)
     shown.print(readings_table([result.reading]))
+    print_tracking(result, shown)
+    if out is not None:
+        write_video_reading(source, result, reader, options["futures"], out, shown)
+    write_json(json_file, {"readings": [result.reading.to_json()], "video": result.to_json()})
+
+
+def print_tracking(result: VideoReading, shown: Console) -> None:
+    """How much of the hands was found, how fast, and what is damaged."""
     left, right = result.found
     swaps = f"{result.swaps} identity swaps" if result.swaps != 1 else "1 identity swap"
     speed = len(result.recording) / max(sum(result.seconds.values()), 1e-9)
@@ -88,19 +98,23 @@ def run_read_video(
     shown.print(f"{count}, {swaps}, {speed:.0f} frames/s", highlight=False)
     for fault in result.faults:
         shown.print(f"[yellow]damage[/]: {escape(fault)}", highlight=False)
-    if out is not None:
-        from palmist.view import write_page
 
-        name = result.reading.name
-        with progress("drawing", len(result.recording)) as advance:
-            overlay = write_overlay(out / f"{name}.mp4", source, result, reader, options["futures"], lambda: advance(""))
-        shown.print(f"overlay: {overlay}", highlight=False, soft_wrap=True)
-        beside = {name: overlay} if overlay.stat().st_size <= _LARGEST_IN_PAGE else {}
-        page = write_page([result.reading], out / "palmist.html", f"Palmist: {name}", beside)
-        shown.print(f"page: {page}", highlight=False, soft_wrap=True)
-        write_recording(out / "recordings" / f"{name}_tracked.npz", result.recording)
-        result.reading.save(out / "recordings" / f"{name}.npz")
-    write_json(json_file, {"readings": [result.reading.to_json()], "video": result.to_json()})
+
+def write_video_reading(source: str, result: VideoReading, reader: Reader, futures: int, out: Path, shown: Console) -> None:
+    """An overlay, a page, the tracked and the refined recording; reader: whose poses and futures are drawn."""
+    from palmist.read_video import write_overlay
+    from palmist.recording_file import write_recording
+    from palmist.view import write_page
+
+    name = result.reading.name
+    with progress("drawing", len(result.recording)) as advance:
+        overlay = write_overlay(out / f"{name}.mp4", source, result, reader, futures, lambda: advance(""))
+    shown.print(f"overlay: {overlay}", highlight=False, soft_wrap=True)
+    beside = {name: overlay} if overlay.stat().st_size <= _LARGEST_IN_PAGE else {}
+    page = write_page([result.reading], out / "palmist.html", f"Palmist: {name}", beside)
+    shown.print(f"page: {page}", highlight=False, soft_wrap=True)
+    write_recording(out / "recordings" / f"{name}_tracked.npz", result.recording)
+    result.reading.save(out / "recordings" / f"{name}.npz")
 
 
 def run_prepare_videos(dataset: str, root: Path | None, out: Path | None, example: bool, json_file: str | None) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -30,6 +30,13 @@ if TYPE_CHECKING:
 __all__ = ["VideoReading", "read_tracked", "read_video", "write_overlay"]
 
 Advance = Callable[[], None]
+
+
+class ReadsRecordings(Protocol):
+    """A Reader, or anything else whose `read` takes a Recording and options and gives a Reading."""
+
+    @property
+    def read(self) -> Callable[..., Reading]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +69,7 @@ class VideoReading:
 
 def read_video(
     source: str | Path,
-    reader: Reader,
+    reader: ReadsRecordings,
     tracker: HandTracker,
     body: BodyTracker | None = None,
     advance: Advance | None = None,
@@ -97,7 +104,7 @@ def read_video(
     return replace(result, seconds={**seconds, **result.seconds}, faults=tuple(video.report.faults))
 
 
-def read_tracked(recording: Recording, reader: Reader, **options: Any) -> VideoReading:
+def read_tracked(recording: Recording, reader: ReadsRecordings, **options: Any) -> VideoReading:
     """Read the hands of a video that were tracked before (`palmist.perception.hands.track_hands`), space "image"."""
     begun = perf_counter()
     reading = reader.read(recording, **options)
@@ -142,8 +149,9 @@ def write_overlay(
     # The stream chooses among the labels that the reading chose from.
     known = {name: set(entry["labels"]) for name, entry in reader.taxonomies.items()}
     labels = next((name for name, own in known.items() if own == set(reading.action_labels)), None)
-    own = reader.recogniser is None
-    poses = reader if own else load()
+    # A reading of several models tells its actions itself.
+    own = reader.recogniser is None and reading.model == reader.name
+    poses = reader if reader.recogniser is None else load()
     stream = poses.stream(
         rate=float(np.clip(rate, 10, 1000)), futures=futures, space="image", aspect=recording.aspect,
         labels=labels if own else None,

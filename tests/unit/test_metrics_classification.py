@@ -133,3 +133,42 @@ def test_bootstrap_over_groups_is_wider_for_copies():
 def test_mean_metric_ignores_nan_items():
     assert intervals.mean_metric([1.0, np.nan, 3.0]) == intervals.Metric(2.0, 2)
     assert intervals.mean_metric([np.nan]).n == 0
+
+
+def test_calibration_error_by_hand():
+    # bin (0.8, 0.9]: two samples sure by 0.9, one right, gap 0.4; bin (0.5, 0.6]: one, sure by 0.6 and right, gap 0.4
+    probabilities = [[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]]
+    found = c.expected_calibration_error(probabilities, [0, 1, 1], bins=10)
+    assert found.value == pytest.approx((2 * 0.4 + 1 * 0.4) / 3)
+    assert found.n == 3
+    # in a single bin the gaps cancel: mean confidence 0.8, accuracy 2/3
+    assert c.expected_calibration_error(probabilities, [0, 1, 1], bins=1).value == pytest.approx(0.8 - 2 / 3)
+
+
+def test_a_bin_ends_with_its_upper_edge():
+    """0.5 and 0.51 lie in different bins of two: (0, 0.5] and (0.5, 1]."""
+    rows = np.array([[0.5, 0.25, 0.25], [0.51, 0.25, 0.24]])
+    assert c.expected_calibration_error(rows, [0, 1], bins=2).value == pytest.approx((0.5 + 0.51) / 2)
+    assert c.expected_calibration_error(rows, [0, 1], bins=1).value == pytest.approx(0.505 - 0.5)
+
+
+def test_who_is_as_often_right_as_sure_has_no_calibration_error():
+    rows = np.tile([0.75, 0.25], (8, 1))
+    assert c.expected_calibration_error(rows, [0, 0, 0, 1] * 2).value == pytest.approx(0)
+    assert c.expected_calibration_error(np.eye(3), [0, 1, -1]).value == 0
+    assert math.isnan(c.expected_calibration_error(np.zeros((0, 3)), []).value)
+
+
+def test_likelihood_by_hand():
+    found = c.negative_log_likelihood([[0.5, 0.5], [0.2, 0.8], [1.0, 0.0]], [0, 1, -1])
+    assert found.value == pytest.approx(-(math.log(0.5) + math.log(0.8)) / 2)
+    assert found.n == 2
+    assert c.negative_log_likelihood([[1.0, 0.0]], [1]).value == pytest.approx(-math.log(1e-12))
+
+
+def test_scores_that_are_no_probabilities_are_refused():
+    for measure in (c.expected_calibration_error, c.negative_log_likelihood):
+        with pytest.raises(InputError, match="no probabilities"):
+            measure([[2.0, 1.0]], [0])
+    with pytest.raises(InputError, match="at least 1"):
+        c.expected_calibration_error([[0.5, 0.5]], [0], bins=0)

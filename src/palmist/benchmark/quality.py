@@ -423,6 +423,7 @@ SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "estimator": _of("estimator_quality", "estimator"),
     "directions": _of("video_recognition", "directions"),
     "rendered_words": _of("video_recognition", "rendered_words"),
+    "fusion": _of("fusion_quality", "fusion"),
     "narration": _of("narration_quality", "narration"),
     "contacts": _of("narration_contacts", "contacts"),
     "video_text": _of("video_text", "video_text"),

@@ -121,6 +121,43 @@ def segment_accuracy(probabilities: ArrayLike, segments: Sequence[Any] | ArrayLi
     return top_k_accuracy(sums, per_segment, k)
 
 
+def expected_calibration_error(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> Metric:
+    """How far confidence lies from accuracy: the mean gap over bins of the largest probability, weighted by their samples.
+
+    Guo et al., On calibration of modern neural networks (ICML 2017), equation 3; bins of equal width, (0, 1/M] to ((M-1)/M, 1].
+
+    Args:
+        probabilities: (N, L), rows of sum 1. labels: (N,) class indices, below 0: does not count. bins: M.
+
+    Raises InputError for rows that are no probabilities, or fewer than one bin.
+    Example: expected_calibration_error([[0.8, 0.2], [0.8, 0.2]], [0, 1]).value is 0.3: sure by 0.8, right in half.
+    """
+    probabilities, labels = _check_probabilities(probabilities, labels)
+    if bins < 1:
+        raise InputError(f"{bins} bins were asked for; expected at least 1 (15 is common).")
+    kept = labels >= 0
+    probabilities, labels = probabilities[kept], labels[kept]
+    if not len(labels):
+        return Metric(math.nan, 0)
+    confidence = probabilities.max(1)
+    right = probabilities.argmax(1) == labels
+    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    # |sum of right - sum of confidence| in a bin is its gap times its samples
+    gaps = np.abs(np.bincount(place, right, bins) - np.bincount(place, confidence, bins))
+    return Metric(float(gaps.sum() / len(labels)), len(labels))
+
+
+def negative_log_likelihood(probabilities: ArrayLike, labels: ArrayLike, least: float = 1e-12) -> Metric:
+    """Mean of -ln of the true class's probability, in nats; probabilities below `least` count as `least`.
+
+    probabilities: (N, L), rows of sum 1; labels: (N,) class indices, below 0: does not count.
+    """
+    probabilities, labels = _check_probabilities(probabilities, labels)
+    kept = labels >= 0
+    true = np.take_along_axis(probabilities[kept], labels[kept][:, None], axis=1)
+    return Metric(float(-np.log(np.maximum(true, least)).mean()), len(true)) if len(true) else Metric(math.nan, 0)
+
+
 def _share(successes: int, n: int) -> Metric:
     return Metric(successes / n, n, wilson_interval(successes, n)) if n else Metric(math.nan, 0)
 
@@ -140,3 +177,10 @@ def _check(scores: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
     if len(labels) and labels.max() >= scores.shape[1]:
         raise InputError(f"Label {labels.max()} was given with scores of {scores.shape[1]} classes; labels must be below that.")
     return scores, labels
+
+
+def _check_probabilities(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Array, Array]:
+    probabilities, labels = _check(probabilities, labels)
+    if probabilities.size and (probabilities.min() < -1e-6 or np.abs(probabilities.sum(1) - 1).max() > 1e-3):
+        raise InputError("Rows were found that are no probabilities; expected numbers of at least 0 that sum to 1 (a softmax).")
+    return probabilities, labels

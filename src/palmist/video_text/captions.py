@@ -28,7 +28,16 @@ from palmist.video_sets import RenderedConfig, Videos
 from palmist.video_tasks import VideoSetConfig
 from palmist.video_text.text_videos import TextVideos
 
-__all__ = ["CAPTIONS", "captions_of", "classes_of", "hand_boxes", "label_caption", "labelled", "narrated_drawing"]
+__all__ = [
+    "CAPTIONS",
+    "captions_of",
+    "classes_of",
+    "hand_boxes",
+    "label_caption",
+    "label_of_caption",
+    "labelled",
+    "narrated_drawing",
+]
 
 CAPTIONS = ("narrations", "labels", "texts")
 #: open set -> how a label becomes a sentence; labels of other sets are sentences already.
@@ -46,6 +55,19 @@ def label_caption(label: str, data: str = "") -> str:
     'The person signs hello.'
     """
     return _LABEL_SENTENCES.get(data, "{}").format(label.replace("_", " "))
+
+
+def label_of_caption(sentence: str) -> str:
+    """What `label_caption` made a sentence of, for any open set; another sentence stays as it is.
+
+    >>> label_of_caption("The person signs thank-you.")
+    'thank-you'
+    """
+    for template in _LABEL_SENTENCES.values():
+        before, after = template.split("{}")
+        if sentence.startswith(before) and sentence.endswith(after) and len(sentence) > len(before) + len(after):
+            return sentence[len(before) : len(sentence) - len(after)]
+    return sentence
 
 
 def labelled(label: str, name: str, entry: VideoSetConfig) -> str:
