@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,7 +117,7 @@ class Member:
         """ "hands" of recordings, or "pixels" of videos."""
         return "hands" if isinstance(self.reader, Reader) else "pixels"
 
-    @property
+    @cached_property
     def labels(self) -> dict[str, str]:
         """`plain_label` -> the model's own."""
         return {plain_label(label): label for label in self.reader.labels}
@@ -217,9 +218,10 @@ def load_fusion(names: str | Sequence[str | Path], weights: Sequence[float] | No
 
 def _member(name: str, path: Path) -> Member:
     kind, calibration = kind_of(name), load_calibration(path)
+    shown = name if name == path.name else "/".join(path.parts[-2:])
     if kind in VIDEO_TEXT_KINDS:
-        return Member(name, load_video_text(name), calibration)
-    return Member(name, load_video_reader(name) if kind in VIDEO_KINDS else load(name), calibration)
+        return Member(shown, load_video_text(name), calibration)
+    return Member(shown, load_video_reader(name) if kind in VIDEO_KINDS else load(name), calibration)
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,6 +290,8 @@ class Fusion:
     def read_all(self, source: Source | Sequence[Recording], **options: Any) -> Iterator[Fused]:
         """`read` of every recording of a store or list."""
         recordings = open_source(source) if isinstance(source, str | Path) else source
+        if isinstance(recordings, Store) and not len(recordings):
+            raise InputError(f"{recordings.path} holds no recordings; fill it with palmist prepare")
         for recording in [recordings] if isinstance(recordings, Recording) else recordings:
             yield self.read(recording, **options)
 
@@ -342,8 +346,8 @@ class Fusion:
         """The labels to choose from, as `plain_label`."""
         if labels is None:
             narrowed = self.labels
-            for member in self.members if recording is not None else ():
-                if isinstance(member.reader, Reader):
+            for member in self.members:
+                if recording is not None and isinstance(member.reader, Reader):
                     usual = {plain_label(label) for label in _usual_labels(member.reader, recording)}
                     narrowed = tuple(label for label in narrowed if label in usual)
             return narrowed if len(narrowed) > 1 else self.labels

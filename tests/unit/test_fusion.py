@@ -207,6 +207,10 @@ def test_a_temperature_in_the_folder_is_used(tmp_path: Path) -> None:
     write_calibration(copied, Calibration(1.7, 12, "made up"))
     together = load_fusion([copied, "ghtt-small"])
     assert together.members[0].calibration.temperature == pytest.approx(1.7)
+    assert together.members[0].name == f"{tmp_path.name}/mine"  # not where it lies on this machine
+    palmist.write_store(tmp_path / "empty", [])
+    with pytest.raises(InputError, match="holds no recordings"):
+        list(together.read_all(tmp_path / "empty"))
     with pytest.raises(InputError, match="is there twice"):
         load_fusion(f"ghtt-small,{checkpoint_path('ghtt-small')}")
     with pytest.raises(InputError, match="no model or checkpoint 'taste'"):
