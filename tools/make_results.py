@@ -128,6 +128,30 @@ _NETWORKS = (
 _GOALS = {"emim": "≥ 0.95", "trec": "≥ 0.95", "uniformer": "0.125 by chance"}
 DIRECTIONS = tuple((text, f"directions/all/{name}/accuracy", _GOALS.get(name, "")) for name, text in _NETWORKS)
 _DRAWN = "rendered_asl_words/cross_signer_a"
+_MEMBERS = (("ghtt", "G-HTT"), ("bharnet", "BHaRNet"), ("trec", "TRec on drawings"), ("emim", "EMIM on drawings"))
+_FUSED = (
+    ("fusion", "all four"),
+    ("fusion_uncalibrated", "all four, without temperatures"),
+    ("fusion_of_poses", "G-HTT and BHaRNet"),
+    ("fusion_of_pixels", "TRec and EMIM on drawings"),
+)
+FUSION = tuple(
+    row
+    for split, where in (("cross_signer_a", "A"), ("cross_signer_b", "B"))
+    for row in (
+        *((f"{where}, {text}: accuracy", f"asl_words/{split}/fusion/accuracy_of_{name}", "") for name, text in _MEMBERS),
+        *((f"{where}, {text} together: accuracy", f"asl_words/{split}/{name}/accuracy", "") for name, text in _FUSED),
+        *(
+            (f"{where}, {text}: calibration error {after}", f"asl_words/{split}/{name}/expected_calibration_error{key}", "")
+            for name, text in _MEMBERS
+            for key, after in (("", "as it is"), ("_calibrated", "at its temperature"))
+        ),
+        *(
+            (f"{where}, {text} together: calibration error", f"asl_words/{split}/{name}/expected_calibration_error", "")
+            for name, text in _FUSED
+        ),
+    )
+)
 _NARRATED = (
     ("narration", "with the camera's motion removed"),
     ("narration_no_camera", "camera's motion left in"),
@@ -305,6 +329,7 @@ TABLES = (
     ("Video: points on rendered clips with known truth, hands in real clips", VIDEO),
     ("Which way does a textured patch move? (accuracy on 8 directions)", DIRECTIONS),
     ("Drawn words of an unseen signer, by video networks (accuracy of 16)", DRAWN_WORDS),
+    ("Several models together on signed words: accuracy, and expected calibration error (15 bins)", FUSION),
     ("Narrations of drawn clips with known motion: which hand moves which way", NARRATION),
     ("Video and text on drawn words of an unseen signer: retrieval and classes in words, three seeds", VIDEO_TEXT),
     ("Image estimator (preset small): drawn frames of people and takes it never saw, and one real clip", ESTIMATOR),
