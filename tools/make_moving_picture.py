@@ -2,8 +2,8 @@
 
     python tools/make_moving_picture.py
 
-Needs Pillow (extra e2e). The signer was in no training of the shipped model; noise of 0.1 hand sizes is added to every joint, so
-that there is something to refine. Colours are those of the page.
+Needs Pillow (extra e2e). The signer was in no training of the shipped model; noise of 0.1 hand sizes is added to every joint,
+so that there is something to refine. Colours are those of the page.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def draw_fan(
     for hand in np.nonzero(valid)[0]:
         for k in order:
             for joint in range(len(_FAN_JOINTS)):
-                cv2.polylines(faint, [paths[k, hand, joint]], False, colours[hand], thickness, cv2.LINE_AA, _SHIFT)
+                cv2.polylines(faint, [paths[k, hand, joint]], False, colours[int(hand)], thickness, cv2.LINE_AA, _SHIFT)
     cv2.addWeighted(faint, 0.55, frame, 0.45, 0, dst=frame)
     for hand in np.nonzero(valid)[0]:
         for joint in range(len(_FAN_JOINTS)):
