@@ -60,6 +60,17 @@ def load_arrays(path: Path, keys: Iterable[str] | None = None) -> dict[str, np.n
     return arrays
 
 
+def _check_count(path: Path, found: int) -> None:
+    """ValueError when a zip's list of contents was read to another length than its end says: zipfile overlooks that."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 66_000))
+        tail = file.read()
+    place = tail.rfind(b"PK\x05\x06")
+    count = int.from_bytes(tail[place + 10 : place + 12], "little")
+    if place >= 0 and count != found and count != 0xFFFF:
+        raise ValueError(f"its list of contents has {found} entries and says {count}")
+
+
 def _check_sizes(path: Path) -> None:
     """ValueError when a header asks for more than its member holds, or the whole unpacks to far more than the file: numpy
     sets memory aside for what a header says before it reads."""
@@ -68,6 +79,7 @@ def _check_sizes(path: Path) -> None:
         names = [member.filename for member in members]
         if len(set(names)) != len(names):
             raise ValueError(f"it holds {next(name for name in names if names.count(name) > 1)} twice")
+        _check_count(path, len(members))
         total = sum(member.file_size for member in members)
         if total > max(LARGEST_UNPACKED, _LARGEST_RATIO * path.stat().st_size):
             raise ValueError(f"it unpacks to {total / 2**30:.1f} GiB, {path.stat().st_size / 2**20:.1f} MiB lie on the disk")

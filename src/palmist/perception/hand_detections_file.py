@@ -30,6 +30,7 @@ from palmist.skeleton import convention
 
 _LARGEST_METRES = 1.0  # from joint to joint of one hand
 _FARTHEST = 1000.0  # image sizes, of a joint
+_LATEST = 1e9  # seconds
 _LONGEST_VIDEO = 10_000_000  # frames
 
 
@@ -133,7 +134,9 @@ def _detections(arrays: dict[str, np.ndarray]) -> DetectedHands:
             )
         )
     facts = {
-        "tracker": str(arrays["source"]) if "source" in arrays else "detections of another program",
+        "tracker": str(arrays["source"].reshape(-1)[0])
+        if arrays.get("source", np.zeros(0)).size
+        else "detections of another program",
         "image_size": size,
         "depth": "not known, 0" if solid is None else "from keypoints_3d",
     }
@@ -188,6 +191,8 @@ def _time(arrays: dict[str, np.ndarray], frame: np.ndarray) -> np.ndarray:
         time = np.arange(count) / float(_positive(arrays, "rate"))
     else:
         raise InputError("it has neither 'time' (seconds, one per frame of the video) nor 'rate' (frames per second); add one")
+    if np.abs(time).max(initial=0) > _LATEST:
+        raise InputError(f"time reaches {np.abs(time).max():.3g} s; expected seconds of a video, the file is damaged")
     if len(time) < last:
         raise InputError(f"frame goes up to {last - 1}, but there are {len(time)} frames; expected a time for every frame")
     return time

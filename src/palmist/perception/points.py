@@ -27,6 +27,9 @@ FORMAT = "palmist-point-tracks"
 VERSION = 1
 
 
+_FARTHEST, _LATEST = 1e7, 1e9  # pixels and seconds of no real video
+
+
 @dataclass(frozen=True, eq=False)
 class PointTracks:
     """Tracks of N points over T frames, read-only, with what made them.
@@ -74,6 +77,11 @@ class PointTracks:
             raise InputError(f"time has shape {time.shape}; expected ({frames},), one time in seconds per frame")
         if not np.isfinite(time).all() or (np.diff(time) < 0).any():
             raise InputError("times are not finite or go backwards; expected seconds that never decrease")
+        if (np.abs(tracks) > _FARTHEST).any() or (np.abs(time) > _LATEST).any():
+            raise InputError(
+                f"tracks reach {np.abs(tracks).max(initial=0):.3g} pixels, times {np.abs(time).max(initial=0):.3g} s; expected "
+                f"{_FARTHEST:g} and {_LATEST:g} at most, the file is damaged"
+            )
         if self.width < 1 or self.height < 1:
             raise InputError(f"the frames are {self.width}x{self.height}; expected width and height of 1 pixel or more")
         for name, value in (("tracks", tracks), ("visible", visible), ("time", time), ("seeded", seeded), ("error", error)):

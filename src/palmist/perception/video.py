@@ -392,6 +392,6 @@ def _report(decoder: Decoder, info: VideoInfo, whole: bool, reached_end: bool) -
         early = 0.0 if end is None else end - decoder.time
         if declared is not None and decoder.frames < declared and (clauses or early > _SLACK / (info.rate or 1.0)):
             clauses.append(f"{declared - decoder.frames} of {declared} frames are missing")
-        elif declared is None and early > max(0.5, _SLACK / (info.rate or 1.0)):
+        elif declared is None and early > max(_SLACK / (info.rate or 1.0), min(0.5, 0.2 * (early + decoder.time - info.start))):
             clauses.append(f"the last {early:.2f} of {(end or 0.0) - info.start:.2f} s are missing")
     return DecodeReport(info.path, decoder.frames, decoder.time, declared, tuple(clauses))
