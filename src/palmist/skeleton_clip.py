@@ -348,9 +348,9 @@ def _check_facts(clip: SkeletonClip) -> None:
     for what, value in (("space", clip.space), ("hand_space", clip.hand_space or clip.space)):
         if value not in SPACES:
             raise InputError(f"{what} is {value!r}; expected one of {', '.join(SPACES)}")
-    for what, value in (("name", clip.name), ("label", clip.label), ("subject", clip.subject), ("source", clip.source)):
-        if not isinstance(value, str | None) or (what == "name" and value is None):
-            raise InputError(f"{what} is {value!r}; expected text")
+    for what, text in (("name", clip.name), ("label", clip.label), ("subject", clip.subject), ("source", clip.source)):
+        if not isinstance(text, str | None) or (what == "name" and text is None):
+            raise InputError(f"{what} is {text!r}; expected text")
     for what in ("label_number", "camera", "setup", "repetition"):
         value = getattr(clip, what)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
