@@ -373,6 +373,19 @@ HEADLINES = (
         "directions/all/emim/accuracy", "directions/all/uniformer/accuracy", "plain UniFormer",
     ),
     ("— TRec", "directions/all/trec/accuracy", "directions/all/uniformer/accuracy", "plain UniFormer"),
+    (
+        "drawn words by TRec, unseen signer, three seeds",
+        "rendered_asl_words/cross_signer_a/trec/accuracy", "rendered_asl_words/cross_signer_a/rgb_only/accuracy",
+        "frames alone",
+    ),
+    (
+        "narrations of drawn clips: which hand moves which way, F1",
+        "hod/rendered/narration/direction_f1", "hod/rendered/narration_no_camera/direction_f1", "camera's motion left in",
+    ),
+    (
+        "clips and sentences find each other, unseen signer: mAP, EgoVideo",
+        "hod/rendered/egovideo/map", "hod/rendered/egovideo_labels/map", "labels as captions",
+    ),
     ("20 futures of 2.1 s, one CPU core", "speed/small/futures_20x64/cpu_seconds", "≤ 0.2 s", "target"),
     ("one live frame, 99th percentile, one CPU core", "speed/small/stream_step_p99/cpu_seconds", "≤ 0.02 s", "target"),
 )  # fmt: skip
