@@ -559,12 +559,15 @@ def write_store(
 def _unfinished(path: Path, made_of: Mapping[str, Any]) -> Store | None:
     """The store that a killed `write_store` of the same recordings left, None where there is none.
 
-    One that was killed before its index was there holds nothing and is removed.
+    One that was killed before its index was there, or whose recordings could not be read, holds nothing and is removed.
     """
-    file = path / UNFINISHED
+    file, listed = path / UNFINISHED, path / "index.jsonl"
     if not file.is_file():
         return None
     if read_json(file, "what the store is made of") != json.loads(json.dumps(dict(made_of))):
+        if not listed.is_file() or not listed.stat().st_size:
+            shutil.rmtree(path)
+            return None
         raise InputError(
             f"{path} is the unfinished store of another data set, folder or options; go on with those, pass overwrite or "
             "choose another folder"

@@ -147,7 +147,7 @@ def test_a_whole_run_learns_and_leaves_its_checkpoints(whole: Path) -> None:
     assert [entry["step"] for entry in training] == list(range(5, 61, 5))
     assert [entry["step"] for entry in validation] == [12, 24, 36, 48, 60]
     assert training[-1]["loss"] < 0.8 * training[0]["loss"]
-    assert set(training[0]["parts"]) == {"error", "kl"}
+    assert set(training[0]["parts"]) == {"error", "kl", "contrast"}
     best, last = load_checkpoint(whole / "best"), load_checkpoint(whole / "last")
     assert best.config["training"]["validation_loss"] == min(entry["loss"] for entry in validation)
     assert last.config["training"]["step"] == 60
