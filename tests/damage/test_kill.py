@@ -21,6 +21,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from palmist.checkpoint import load_checkpoint
+from palmist.demo_data import demo_recordings
 from palmist.store import Store, write_store
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
@@ -187,11 +188,18 @@ def test_killed_many_times(name: str, seed: int, tmp_path: Path) -> None:
 def test_an_unfinished_store_is_gone_on_with_only_by_the_same_command(tmp_path: Path) -> None:
     from palmist.errors import InputError
 
+    recording = demo_recordings()[0]
     store = Store.create(tmp_path / "s", made_of={"dataset": "a"})
+    store.extend([recording])
     store.close()
     with pytest.raises(InputError, match="unfinished store of another data set"):
         write_store(tmp_path / "s", [], made_of={"dataset": "b"})
     with pytest.raises(InputError, match="already holds a store"):
         write_store(tmp_path / "s", [])
     assert "has not finished" in str(Store.open(tmp_path / "s").report)
-    assert write_store(tmp_path / "s", [], made_of={"dataset": "a"}).report is None
+    assert write_store(tmp_path / "s", [recording], made_of={"dataset": "a"}).names == [recording.name]
+
+
+def test_an_unfinished_store_that_holds_nothing_stands_in_nobodys_way(tmp_path: Path) -> None:
+    Store.create(tmp_path / "s", made_of={"dataset": "a"}).close()
+    assert len(write_store(tmp_path / "s", demo_recordings()[:1], made_of={"dataset": "b"})) == 1
