@@ -40,7 +40,9 @@ def frames_of(number: int) -> np.ndarray:
     return video.read(np.arange(FRAMES))[:, :HEIGHT]
 
 
-def _example(fill: Callable[[Path], None]) -> Callable[[str | Path], Path]:
+def example_writer(fill: Callable[[Path], None]) -> Callable[[str | Path], Path]:
+    """A function that writes a made-up set below a new or empty folder, by `fill`."""
+
     def write(root: str | Path) -> Path:
         root = Path(root)
         if root.exists() and any(root.iterdir()):
@@ -114,11 +116,11 @@ def _class_folders(root: Path) -> None:
         write_video(root / name, frames_of(number))
 
 
-write_ssv1_example = _example(_ssv1)
-write_ssv2_example = _example(_ssv2)
-write_diving48_example = _example(_diving48)
-write_kinetics_example = _example(_kinetics)
-write_class_folders_example = _example(_class_folders)
+write_ssv1_example = example_writer(_ssv1)
+write_ssv2_example = example_writer(_ssv2)
+write_diving48_example = example_writer(_diving48)
+write_kinetics_example = example_writer(_kinetics)
+write_class_folders_example = example_writer(_class_folders)
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from palmist.errors import InputError
 from palmist.perception.video_writer import write_video
+from palmist.video_sets.examples import example_writer
 
 __all__ = [
     "write_ego_hod_example",
@@ -55,19 +55,6 @@ EGTEA_CLIPS = (
     ("P20-R01-Toast-1000-2500-F000024-F000060", "2 2 1"),
     ("P21-R01-Toast-3000-4500-F000072-F000108", "3 3 3 4"),
 )
-
-
-def _example(fill: Callable[[Path], None]) -> Callable[[str | Path], Path]:
-    def write(root: str | Path) -> Path:
-        root = Path(root)
-        if root.exists() and any(root.iterdir()):
-            raise InputError(f"{root} is not empty; expected a new folder for the example")
-        root.mkdir(parents=True, exist_ok=True)
-        fill(root)
-        return root
-
-    write.__doc__ = "Write the example below `root`, a new or empty folder, and return it; InputError where it is not empty."
-    return write
 
 
 def _epic_kitchens(root: Path) -> None:
@@ -214,14 +201,14 @@ def _state_changes(root: Path) -> None:
     _ego4d_video(root / "full_scale" / "made-up-a.mp4")
 
 
-write_epic_kitchens_example = _example(_epic_kitchens)
-write_egtea_example = _example(_egtea)
-write_egoclip_example = _example(_egoclip)
-write_ego_hod_example = _example(_ego_hod)
-write_egomcq_example = _example(_egomcq)
-write_nlq_example = _example(_nlq)
-write_mq_example = _example(_mq)
-write_state_changes_example = _example(_state_changes)
+write_epic_kitchens_example = example_writer(_epic_kitchens)
+write_egtea_example = example_writer(_egtea)
+write_egoclip_example = example_writer(_egoclip)
+write_ego_hod_example = example_writer(_ego_hod)
+write_egomcq_example = example_writer(_egomcq)
+write_nlq_example = example_writer(_nlq)
+write_mq_example = example_writer(_mq)
+write_state_changes_example = example_writer(_state_changes)
 
 
 def _noise(number: int, frames: int = 12) -> np.ndarray:
