@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from palmist.perception.video_writer import write_video
 from palmist.skeleton import mirror_words
 from palmist.text.byte_pairs import BytePairs, learn_merges
 from palmist.train import train_from_file
-from palmist.video_sets import DirectionsConfig, DirectionVideos, MemoryVideos
+from palmist.video_sets import DirectionsConfig, DirectionVideos, MemoryVideos, StoredVideos, VideoEntry
 from palmist.video_sets.augmentation import AugmentationConfig
 from palmist.video_sets.dataset import ClipConfig, VideoDataset
 from palmist.video_tasks import VideoSetConfig
@@ -231,3 +232,16 @@ def test_clips_with_texts_are_read_from_their_files(tmp_path: Path) -> None:
     assert list(videos.names) == ["first", "second"]
     with pytest.raises(InputError, match="not there"):
         videos.open(1)
+
+
+def test_a_file_that_is_cut_off_is_read_with_a_warning(tmp_path: Path) -> None:
+    """An .mp4 whose table of frames stands first plays as far as it goes: what is missing is said, once it is much."""
+    clip = Path(__file__).resolve().parents[2] / "data/videos/mp_hand_test.mp4"
+    content = clip.read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(content[: len(content) // 2])
+    with pytest.warns(UserWarning, match="is cut off"):
+        StoredVideos([VideoEntry(cut, None, None, "cut")], ()).open(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        StoredVideos([VideoEntry(clip, None, None, "whole")], ()).open(0)

@@ -146,6 +146,7 @@ def _video(path: Path) -> Video:
 def _cut(path: Path, identity: str, seconds: float) -> list[Span]:
     """Spans of equal length over a whole video, the last one up to half as long again, or half as short."""
     video = Video(path)
+    video.warn_if_cut()
     start, length = video.info.start, video.info.duration
     if length is None:
         length = float(video.times[-1]) + 1 / (video.info.rate or 25.0) - start

@@ -14,6 +14,7 @@ Frames are streamed: one is held at a time, however long the video is. Letters: 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -217,6 +218,17 @@ class Video:
     def times(self) -> np.ndarray:
         """(T,) float64 seconds at which each frame is shown, increasing."""
         return self.stamps.times
+
+    def warn_if_cut(self) -> None:
+        """Warn where a file of the MP4 family holds clearly fewer frames than it says; for those who read only some of them.
+
+        Others count loosely (a streamed .avi states a length that it never had).
+        """
+        declared, there = self.info.frames, len(self.times)
+        if Path(self.info.path).suffix.lower() not in (".mp4", ".mov", ".m4v") or declared is None:
+            return
+        if there < 0.9 * declared - _SLACK:
+            warnings.warn(f"{self.info.path} is cut off: {there} of {declared} frames are there; copy it again", stacklevel=3)
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()

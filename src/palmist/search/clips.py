@@ -135,6 +135,7 @@ def clip_frames(video: Video, span: Span, frames: int = FRAMES) -> np.ndarray:
 def open_video(path: Path) -> Video:
     """A video whose frames are scaled down to a shorter side of 360 pixels, never up."""
     video = Video(path)
+    video.warn_if_cut()
     return Video(path, _SHORT_SIDE) if min(video.info.width, video.info.height) > _SHORT_SIDE else video
 
 

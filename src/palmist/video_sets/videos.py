@@ -121,6 +121,7 @@ class _VideoFile:
         self.entry, self.replaced = entry, replaced
         self.video = Video(entry.path, short_side)
         self.times = self.video.times
+        self.video.warn_if_cut()
         if not len(self.times):
             raise InputError(f"{entry.path} has 0 frames; expected at least one; fetch it again")
 
