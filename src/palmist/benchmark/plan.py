@@ -104,8 +104,15 @@ def table_jobs() -> Iterator[Job]:
         yield from _table_jobs(seed)
 
 
-def _table_jobs(seed: int) -> Iterator[Job]:
+def other_fold_jobs() -> Iterator[Job]:
+    """The same recognisers on fold 2, where S1 and S3 are the unseen signers: t{seed}_b_{model}."""
+    for seed in TABLE_SEEDS:
+        yield from _table_jobs(seed, 2, ("recognition_only", "htt", "p", "a"))
+
+
+def _table_jobs(seed: int, number: int = 1, only: tuple[str, ...] | None = None) -> Iterator[Job]:
     """Name, configuration, steps, and the training whose checkpoint it stands on; the sets are mixed alike in all of them."""
+    prefix = f"t{seed}_" if number == 1 else f"t{seed}_b_"
     parts: tuple[tuple[str, str, int, str | None], ...] = (
         ("p", "ghtt/p_small", 1600, None),
         ("r", "ghtt/r_small", 600, "p"),
@@ -119,16 +126,18 @@ def _table_jobs(seed: int) -> Iterator[Job]:
         ("posegpt", "rivals/posegpt_small", 2200, "posegpt_codec"),
     )
     for name, config, steps, after in parts:
-        settings = {**_seen(1), "steps": steps, "seed": seed}
+        if only is not None and name not in only:
+            continue
+        settings = {**_seen(number), "steps": steps, "seed": seed}
         settings |= {f"data.sets.{data}.share": share for data, share in _MIXED.items()}
         if name in ("p", "r", "posegpt_codec"):  # these see leap_recordings too
-            settings["data.sets.leap_recordings.exclude"] = list(FOLDS[1].takes)
+            settings["data.sets.leap_recordings.exclude"] = list(FOLDS[number].takes)
         if name == "a_prediction_only":
             settings["model.action_weight"] = 0.0
         if after is not None:
             key = "data.codec_checkpoint" if name == "posegpt" else "data.p_checkpoint"
-            settings[key] = str(ROOT / f"t{seed}_{after}" / "last")
-        yield Job(f"t{seed}_{name}", f"configs/{config}.yaml", settings, None if after is None else f"t{seed}_{after}")
+            settings[key] = str(ROOT / (prefix + after) / "last")
+        yield Job(prefix + name, f"configs/{config}.yaml", settings, None if after is None else prefix + after)
 
 
 #: model of the body-and-hand table -> its settings. All have the same steps and batches.
@@ -174,6 +183,26 @@ def plain_jobs() -> Iterator[Job]:
         for seed in TABLE_SEEDS:
             settings = {**_signed_words(split, number), "seed": seed}
             yield Job(f"s{seed}_{split}_plain_transformer", "configs/rivals/plain_transformer_small.yaml", settings)
+
+
+#: other labelled set -> its models -> configuration. Letters show one hand and no body.
+SKELETONS_ELSEWHERE: dict[str, dict[str, str]] = {
+    "letters": {"hand_only": "bharnet/letters_small", "plain_transformer": "rivals/plain_transformer_letters"},
+    "reach": {
+        **dict.fromkeys(("bharnet", "unified_graph", "body_only", "hand_only"), "bharnet/reach_small"),
+        "plain_transformer": "rivals/plain_transformer_reach",
+    },
+}
+
+
+def skeletons_elsewhere_jobs() -> Iterator[Job]:
+    """Skeleton networks on letters and on the size of a grasped thing, people of fold 1 unseen: s{seed}_{set}_{model}."""
+    for name, data in (("letters", "asl_letters"), ("reach", "reach_to_grasp")):
+        people = {f"data.sets.{data}.subjects": _seen(1)[f"data.sets.{data}.subjects"]}
+        for seed in TABLE_SEEDS:
+            for model, config in SKELETONS_ELSEWHERE[name].items():
+                changes = BODY_HAND[model] if name == "reach" and model in BODY_HAND else {}
+                yield Job(f"s{seed}_{name}_{model}", f"configs/{config}.yaml", {**people, **changes, "seed": seed})
 
 
 #: task on videos -> model of its table -> configuration. All models of a task have the same steps and clips.
@@ -229,7 +258,10 @@ def video_text_jobs() -> Iterator[Job]:
 
 def train_missing(names: set[str] | None = None) -> None:
     """Train what is not there yet (runs/benchmark/NAME/last)."""
-    for job in (*jobs(), *table_jobs(), *body_hand_jobs(), *plain_jobs(), *motion_jobs(), *video_text_jobs()):
+    plans = (
+        jobs, table_jobs, other_fold_jobs, body_hand_jobs, plain_jobs, skeletons_elsewhere_jobs, motion_jobs, video_text_jobs,
+    )  # fmt: skip
+    for job in (job for plan in plans for job in plan()):
         if names is None or job.name in names:
             train_job(job, ROOT)
 
