@@ -122,7 +122,7 @@ for recording in recordings[-12::3]:
     print(f"{recording.name:20} {found.label} {found.probability:.2f}")
 
 # %%
-from palmist.evaluate_checkpoint import evaluate_checkpoint
+from palmist.evaluation.checkpoints import evaluate_checkpoint
 
 for record in evaluate_checkpoint("runs/glove/last", "stores/glove", "test"):
     print(record.name, record.value, "n", record.n)

@@ -17,11 +17,11 @@ print(clip.name, f"{Video(clip).info.duration:.1f} s")
 # %% [markdown]
 # ## The hands
 # MediaPipe finds hands best: `pip install 'palmist[hands]'`, `palmist fetch hands`, then `palmist read clip.mp4 --out out`. Its
-# tracks of this video are shipped, so this cell needs nothing else. `palmist.read_video.read_video` does the tracking, too.
+# tracks of this video are shipped, so this cell needs nothing else. `palmist.inference.read_video` does the tracking, too.
 
 # %%
 import palmist
-from palmist.read_video import read_tracked
+from palmist.inference.read_video import read_tracked
 from palmist.view import draw_reading
 
 part = tracked.slice(60, 108)
@@ -36,7 +36,7 @@ draw_reading(result.reading)
 # %%
 import cv2
 
-from palmist.video_reader import load_video_reader
+from palmist.inference.videos import load_video_reader
 from palmist.view import Picture
 
 emim = load_video_reader("emim-words")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 
 from palmist.benchmark.fusion_quality import across_folds
-from palmist.calibration import load_calibration, write_calibration
+from palmist.inference.calibration import load_calibration, write_calibration
 from palmist.model_zoo import checkpoint_path
 
 #: shipped checkpoint -> its name in the benchmark; all are seed 0 of fold 1.

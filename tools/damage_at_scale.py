@@ -39,8 +39,8 @@ from typing import Any
 from damage_targets import TARGETS, OpenedStore, Target, WatchedVideo, faults, fingerprint, warm_up
 from damaged_inputs import CUTS, DAMAGES, Damage, flip_bits, kind_of, rule_of
 
-from palmist.benchmark_record import code_commit, machine_description
 from palmist.errors import InputError
+from palmist.evaluation.benchmark_record import code_commit, machine_description
 
 SECONDS = 10
 BYTES = 2 * 2**30

@@ -364,7 +364,7 @@ def _read_state(folder: Path, out: Path) -> Any:
 
 
 def _read_records(folder: Path, out: Path) -> Any:
-    from palmist.benchmark_record import read_records
+    from palmist.evaluation.benchmark_record import read_records
 
     return [record.to_json() for record in read_records(folder / "records.json")]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import cv2
 
+from palmist.inference.videos import load_video_reader
 from palmist.perception.video import Video, write_video
-from palmist.video_reader import load_video_reader
 
 ROOT = Path(__file__).resolve().parents[1]
 #: picture -> run, clip, second at which the part of the clip begins.

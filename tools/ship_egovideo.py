@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ship_checkpoint import without_folders
 
-from palmist.benchmark_record import read_records
 from palmist.checkpoint import load_checkpoint, save_checkpoint
+from palmist.evaluation.benchmark_record import read_records
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "src/palmist/assets/checkpoints/egovideo-words"

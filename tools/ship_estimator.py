@@ -13,8 +13,8 @@ from pathlib import Path
 
 from ship_checkpoint import without_folders
 
-from palmist.benchmark_record import read_records
 from palmist.checkpoint import load_checkpoint, save_checkpoint
+from palmist.evaluation.benchmark_record import read_records
 from palmist.splits import FOLDS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,7 +66,7 @@ def card(objects: list[str]) -> str:
 E^I and E^PO of G-HTT (arXiv 2311.17366) in the preset `small`: a ResNet-18 of base width 24 on pictures of 160 x 90, with
 heads for the 2.5D joints of both hands, for which hands are there, and for the thing in a hand; and a transformer of two layers
 that names the thing of 16 frames. The numbered deviations from the paper are in `palmist.models.ghtt_image` and
-`palmist.image_bank`.
+`palmist.inputs.image_bank`.
 
     palmist read clip.mp4 --hands estimator
 

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.input_files import read_json
+from palmist.files.input_files import read_json
 
 FORMAT = "palmist-checkpoint"
 VERSION = 1

@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from palmist.errors import InputError
-from palmist.input_files import one_line, read_text
+from palmist.files.input_files import one_line, read_text
 
 ConfigType = TypeVar("ConfigType")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palmist.cli_output import console, progress, write_json
-from palmist.cli_read import readings_table, use_one_thread
+from palmist.cli.output import console, progress, write_json
+from palmist.cli.read import readings_table, use_one_thread
 from palmist.demo_data import demo_recordings, demo_video
 from palmist.reader import load
 from palmist.reading import Reading
 
 if TYPE_CHECKING:
-    from palmist.read_video import VideoReading
+    from palmist.inference.read_video import VideoReading
 
 __all__ = ["demo_recordings", "read_demo", "run_demo"]
 
@@ -36,7 +36,7 @@ def read_demo(model: str = "ghtt-small", futures: int = 20) -> list[Reading]:
 
 def read_demo_video(out: Path, model: str = "ghtt-small", futures: int = 20) -> tuple[VideoReading, Path]:
     """Read the shipped video's tracked hands and draw what was read onto its frames, OUT/palmist_demo_video.mp4."""
-    from palmist.read_video import read_tracked, write_overlay
+    from palmist.inference.read_video import read_tracked, write_overlay
 
     reader, (video, recording) = load(model), demo_video()
     result = read_tracked(recording, reader, futures=futures, horizon=HORIZON)

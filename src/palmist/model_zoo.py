@@ -18,9 +18,9 @@ from palmist.errors import InputError
 __all__ = ["DEFAULT_MODEL", "VIDEO_KINDS", "VIDEO_TEXT_KINDS", "Model", "checkpoint_path", "kind_of", "model_card", "models"]
 
 DEFAULT_MODEL = "ghtt-small"
-#: Kinds that know sentences (`palmist.video_text_reader`).
+#: Kinds that know sentences (`palmist.inference.video_text`).
 VIDEO_TEXT_KINDS = ("egovideo",)
-#: Kinds of checkpoints that read the pixels of videos and nothing else (`palmist.video_reader`, `palmist.video_text_reader`).
+#: Kinds of checkpoints that read the pixels of videos and nothing else (`palmist.inference`: videos, video_text).
 VIDEO_KINDS = ("emim", "uniformer", "trec", "egovideo")
 
 

@@ -1,4 +1,4 @@
-"""Reader: a source in, Readings out; whole recordings here, streams in `palmist.stream`.
+"""Reader: a source in, Readings out; whole recordings here, streams in `palmist.inference.stream`.
 
 >>> import palmist
 >>> reader = palmist.load("ghtt-small")
@@ -20,24 +20,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palmist.action_curve import action_curve
 from palmist.checkpoint import load_checkpoint, load_model_state
 from palmist.errors import InputError
-from palmist.input_files import damage_named
+from palmist.files.input_files import damage_named
+from palmist.inference.action_curve import action_curve
+from palmist.inference.recogniser import RECOGNISERS, Recogniser, choose_labels, recognise_over_time
+from palmist.inputs.windows import PoseSequence, body_context, resample, to_pose_sequence
 from palmist.model_zoo import DEFAULT_MODEL, checkpoint_path
 from palmist.models.ghtt import GHTT, Clips, Futures, GHTTConfig, cut_clips
 from palmist.models.ghtt_clips import EncodedClips
 from palmist.pose_vector import encode, mean_hand_size
 from palmist.reading import Reading
-from palmist.recogniser import RECOGNISERS, Recogniser, choose_labels, recognise_over_time
 from palmist.recording import Recording
 from palmist.store import Store, open_source
-from palmist.windows import PoseSequence, body_context, resample, to_pose_sequence
 
 if TYPE_CHECKING:
-    from palmist.live import LiveStep
+    from palmist.inference.live import LiveStep
+    from palmist.inference.stream import Stream
     from palmist.perception.detection import HandTracker
-    from palmist.stream import Stream
 
 __all__ = ["Reader", "load"]
 
@@ -204,8 +204,8 @@ class Reader:
         """A stream that is read as it comes: of joints that you push, or of the frames of a video or webcam.
 
         Args:
-            source: frames per second of the joints that will be pushed, see `palmist.stream.Stream`; or frames: (image, time)
-                pairs such as `palmist.perception.video.open_source` gives, see `palmist.live.read_live`.
+            source: frames per second of the joints that will be pushed, see `palmist.inference.stream`; or frames: (image,
+                time) pairs such as `palmist.perception.video.open_source` gives, see `palmist.inference.live.read_live`.
             rate: frames per second; with frames, None measures it.
             tracker: finds hands in frames; None: MediaPipe (the extra hands, and `palmist fetch hands`).
             options: of `Stream` (futures, labels, ...) and, with frames, of `read_live` (pace, every_frame).
@@ -219,12 +219,12 @@ class Reader:
         if self.recogniser is not None:
             raise InputError(f"{self.name} recognises whole recordings; stream with a G-HTT checkpoint such as {DEFAULT_MODEL}")
         if isinstance(source, (int, float)):
-            from palmist.stream import Stream
+            from palmist.inference.stream import Stream
 
             if tracker is not None:
                 raise InputError("a tracker needs frames; give frames as the first argument, or leave tracker out")
             return Stream(self, float(source if rate is None else rate), **options)
-        from palmist.live import read_live
+        from palmist.inference.live import read_live
         from palmist.perception.hands import MediaPipeHands
 
         return read_live(self, source, MediaPipeHands() if tracker is None else tracker, rate=rate, **options)

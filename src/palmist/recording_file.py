@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.npz import load_arrays, save_arrays
+from palmist.files.npz import load_arrays, save_arrays
 from palmist.recording import ActionSegment, Body, Recording, check_joint_shape
 
 FORMAT = "palmist-recording"

@@ -24,8 +24,8 @@ import numpy as np
 
 from palmist.array_checks import as_confidence, as_flags, as_numbers, read_only, zero_unknown
 from palmist.errors import InputError
-from palmist.input_files import parse_json
-from palmist.npz import load_arrays, save_arrays
+from palmist.files.input_files import parse_json
+from palmist.files.npz import load_arrays, save_arrays
 from palmist.recording import SPACES, ActionSegment, Body, Recording
 from palmist.recording_file import plain
 from palmist.skeleton import BODY_LAYOUTS

@@ -33,8 +33,8 @@ from typing import Any, BinaryIO, overload
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.folder_lock import lock_folder
-from palmist.input_files import damage_named, read_json
+from palmist.files.folder_lock import lock_folder
+from palmist.files.input_files import damage_named, read_json
 from palmist.recording import Body, Recording, check_facts
 from palmist.recording_file import fields_from_metadata, metadata, read_fields, read_recording, write_recording
 from palmist.skeleton import BODY_LAYOUTS

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 import palmist
 from palmist.cli import app
-from palmist.cli_video import HandOptions
+from palmist.cli.video import HandOptions
 from palmist.perception.detection import HandDetection
 from palmist.perception.video import Video, write_video
 

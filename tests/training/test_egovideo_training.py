@@ -11,21 +11,21 @@ import torch
 
 from palmist.checkpoint import load_checkpoint
 from palmist.errors import InputError
-from palmist.evaluate_checkpoint import evaluate_checkpoint
+from palmist.evaluation.checkpoints import evaluate_checkpoint
+from palmist.inference.video_text import load_video_text
 from palmist.models.egovideo import EgoVideo, EgoVideoConfig
 from palmist.perception.video_writer import write_video
 from palmist.skeleton import mirror_words
+from palmist.tasks.videos import VideoSetConfig
 from palmist.text.byte_pairs import BytePairs, learn_merges
 from palmist.train import train_from_file
 from palmist.video_sets import DirectionsConfig, DirectionVideos, MemoryVideos, StoredVideos, VideoEntry
 from palmist.video_sets.augmentation import AugmentationConfig
 from palmist.video_sets.dataset import ClipConfig, VideoDataset
-from palmist.video_tasks import VideoSetConfig
 from palmist.video_text import TEXT_SETS, Piece, TextClip
 from palmist.video_text.captions import captions_of, label_caption
 from palmist.video_text.dataset import CaptionedDataset, boxes_in_clip
 from palmist.video_text.text_videos import TextVideos
-from palmist.video_text_reader import load_video_text
 
 TINY = """
 task: egovideo

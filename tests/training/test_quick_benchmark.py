@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from palmist import evaluate_checkpoint, evaluate_video, readers, tasks
+from palmist import readers, tasks
 from palmist.benchmark import quality, quick
-from palmist.benchmark_record import QUICK, BenchmarkRecord, make_record, write_records
 from palmist.cli import app
 from palmist.config import TrainConfig, load_config
 from palmist.errors import InputError
+from palmist.evaluation import checkpoints as evaluate_checkpoint
+from palmist.evaluation import videos as evaluate_video
+from palmist.evaluation.benchmark_record import QUICK, BenchmarkRecord, make_record, write_records
 from palmist.recording import Recording
 from palmist.splits import FOLDS
 

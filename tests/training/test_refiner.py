@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from palmist.checkpoint import load_checkpoint
-from palmist.tasks import load_p_block
+from palmist.tasks.ghtt import load_p_block
 from palmist.train import train_from_file
 
 POSE = """\

@@ -13,11 +13,11 @@ import yaml
 from palmist.checkpoint import load_checkpoint
 from palmist.config import TrainConfig
 from palmist.errors import InputError
-from palmist.evaluate_checkpoint import evaluate_checkpoint
-from palmist.evaluate_video import TrackTest, batch_deviation, recognise_videos
+from palmist.evaluation.checkpoints import evaluate_checkpoint
+from palmist.evaluation.videos import TrackTest, batch_deviation, recognise_videos
 from palmist.models.trec import TRec, TRecConfig
+from palmist.tasks.trec import TRecTask, load_trec
 from palmist.train import train_from_file
-from palmist.trec_task import TRecTask, load_trec
 from palmist.video_sets import VIDEO_SETS, DirectionsConfig, DirectionVideos, TrackConfig, TrackReader
 from palmist.video_sets.dataset import ClipConfig, VideoDataset
 

@@ -12,14 +12,14 @@ import yaml
 from palmist.checkpoint import load_checkpoint
 from palmist.config import TrainConfig
 from palmist.errors import InputError
-from palmist.evaluate_checkpoint import evaluate_checkpoint
-from palmist.evaluate_video import evaluate_video_checkpoint, recognise_videos
+from palmist.evaluation.checkpoints import evaluate_checkpoint
+from palmist.evaluation.videos import evaluate_video_checkpoint, recognise_videos
 from palmist.models.uniformer import UniFormer, UniFormerConfig
+from palmist.tasks.videos import VideoSetConfig, VideoTask, load_video_network, read_videos
 from palmist.train import learning_rate, train_from_file
 from palmist.train.loop import _groups
 from palmist.video_sets import VIDEO_SETS, DirectionsConfig, DirectionVideos, StoredVideos
 from palmist.video_sets.dataset import ClipConfig, VideoDataset
-from palmist.video_tasks import VideoSetConfig, VideoTask, load_video_network, read_videos
 
 TINY = """
 task: emim

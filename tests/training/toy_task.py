@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from palmist.checkpoint import Checkpoint
 from palmist.config import TrainConfig
 from palmist.errors import InputError
-from palmist.global_batch import gather_rows, masked_mean
 from palmist.models.egovideo import info_nce
+from palmist.models.global_batch import gather_rows, masked_mean
 from palmist.models.layers import sample_latent
 from palmist.train import TrainingInterrupted, train_from_file
 

@@ -7,8 +7,8 @@ import platform
 import numpy as np
 import pytest
 
-from palmist import benchmark_record as br
 from palmist.errors import InputError
+from palmist.evaluation import benchmark_record as br
 
 
 @pytest.fixture

@@ -10,21 +10,21 @@ import pytest
 import torch
 
 import palmist
-from palmist.action_bank import pad_sequences
-from palmist.augment import HandBatch, resize_frames
 from palmist.benchmark import plan
 from palmist.benchmark.body_hand import DAMAGE, damaged
-from palmist.body_hand_input import body_hand_input
 from palmist.checkpoint import Checkpoint, save_checkpoint
 from palmist.config import TrainConfig, load_config
 from palmist.errors import InputError
+from palmist.inputs.action_bank import pad_sequences
+from palmist.inputs.augment import HandBatch, resize_frames
+from palmist.inputs.body_hand import body_hand_input
+from palmist.inputs.windows import to_pose_sequence
 from palmist.models.bharnet import BHaRNet, BHaRNetConfig
 from palmist.models.graph_backbones import TrunkConfig
 from palmist.readers import open_data
 from palmist.recording import Recording
-from palmist.skeleton_task import SkeletonTask, load_bharnet, recognise_skeletons, skeleton_batch
-from palmist.tasks import labelled_parts
-from palmist.windows import to_pose_sequence
+from palmist.tasks.labelled import labelled_parts
+from palmist.tasks.skeletons import SkeletonTask, load_bharnet, recognise_skeletons, skeleton_batch
 
 TINY = BHaRNetConfig(body_graph="upper7", trunk=TrunkConfig(width=16, blocks=2, widen=(2,)), frames=20, rate=20.0)
 

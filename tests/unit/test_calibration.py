@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from palmist.calibration import (
+from palmist.checkpoint import save_checkpoint
+from palmist.errors import InputError
+from palmist.inference.calibration import (
     FILE,
     UNCALIBRATED,
     Calibration,
@@ -18,8 +20,6 @@ from palmist.calibration import (
     temper,
     write_calibration,
 )
-from palmist.checkpoint import save_checkpoint
-from palmist.errors import InputError
 from palmist.metrics.classification import expected_calibration_error, negative_log_likelihood
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from palmist.clip_input import ClipInput, clip_batch, prepare_clip, read_between, rotate_batch
 from palmist.errors import InputError
+from palmist.inputs.skeleton_clips import ClipInput, clip_batch, prepare_clip, read_between, rotate_batch
 from palmist.skeleton import BODY_LAYOUTS
 from palmist.skeleton_clip import SkeletonClip
 

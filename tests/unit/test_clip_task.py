@@ -11,10 +11,17 @@ import pytest
 import torch
 
 from palmist.checkpoint import save_checkpoint
-from palmist.clip_evaluation import clip_scores, score_clips
-from palmist.clip_input import ClipInput
-from palmist.clip_source import open_clips, parts_of
-from palmist.clip_task import (
+from palmist.config import TrainConfig
+from palmist.errors import InputError
+from palmist.evaluation.skeleton_clips import clip_scores, score_clips
+from palmist.inputs.clip_source import open_clips, parts_of
+from palmist.inputs.skeleton_clips import ClipInput
+from palmist.models.bharnet import BHaRNet, BHaRNetConfig
+from palmist.models.graph_backbones import TrunkConfig
+from palmist.readers.ntu_names import ACTIONS
+from palmist.skeleton_clip import SkeletonClip, write_clip
+from palmist.store import write_store
+from palmist.tasks.skeleton_clips import (
     ClipDataConfig,
     ClipDataset,
     ClipTask,
@@ -23,13 +30,6 @@ from palmist.clip_task import (
     load_clip_model,
     recognise_clips,
 )
-from palmist.config import TrainConfig
-from palmist.errors import InputError
-from palmist.models.bharnet import BHaRNet, BHaRNetConfig
-from palmist.models.graph_backbones import TrunkConfig
-from palmist.readers.ntu_names import ACTIONS
-from palmist.skeleton_clip import SkeletonClip, write_clip
-from palmist.store import write_store
 from palmist.train.loop import make_optimizer
 
 MODEL = BHaRNetConfig(

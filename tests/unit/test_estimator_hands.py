@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import palmist
 from palmist.checkpoint import save_checkpoint
 from palmist.cli import app
-from palmist.cli_video import HandOptions
+from palmist.cli.video import HandOptions
 from palmist.errors import InputError
 from palmist.models.ghtt_image import FOCAL, Estimate, ImageEstimator, ImageEstimatorConfig, encode_25d
 from palmist.perception.hand_detections_file import ReplayedHands

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from palmist import fetch as fetching
 from palmist.cli import app
+from palmist.files import fetch as fetching
 
 BUNDLE = fetching.FETCHABLE["hands"]
 CONTENTS = {part.in_wheel: f"weights of {part.name}".encode() * 100 for part in BUNDLE.parts}

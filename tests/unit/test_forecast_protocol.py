@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from palmist.errors import InputError
-from palmist.forecast_protocol import PROTOCOLS, forecast_windows, score_forecasts
+from palmist.evaluation.forecasts import PROTOCOLS, forecast_windows, score_forecasts
 from palmist.models.baselines.simple import last_pose
 from palmist.readers import open_data
 from palmist.recording import Body, Recording

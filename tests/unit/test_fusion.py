@@ -15,20 +15,20 @@ from torch import Tensor
 from typer.testing import CliRunner, Result
 
 import palmist
-from palmist.calibration import Calibration, write_calibration
 from palmist.cli import app
-from palmist.cli_video import HandOptions
+from palmist.cli.video import HandOptions
 from palmist.errors import InputError
-from palmist.fusion import Fusion, Member, fuse, load_fusion, model_names, plain_label
+from palmist.inference.calibration import Calibration, write_calibration
+from palmist.inference.fusion import Fusion, Member, fuse, load_fusion, model_names, plain_label
+from palmist.inference.video_text import VideoTextReader
+from palmist.inference.videos import VideoAction, VideoReader
 from palmist.model_zoo import checkpoint_path
 from palmist.perception.detection import HandDetection
 from palmist.perception.video import write_video
 from palmist.reader import Reader
 from palmist.reading import Reading
 from palmist.recording import Recording
-from palmist.video_reader import VideoAction, VideoReader
 from palmist.video_text.captions import label_caption, label_of_caption
-from palmist.video_text_reader import VideoTextReader
 
 
 class FixedRecogniser:

@@ -11,7 +11,7 @@ import pytest
 from palmist.benchmark import fusion_quality, plan, quality, word_predictions
 from palmist.benchmark.fusion_quality import Answers, across_folds, measure
 from palmist.benchmark.word_predictions import MEMBERS, WordPredictions, aligned, run_of, seeds_of
-from palmist.calibration import UNCALIBRATED, fit_temperature, load_calibration, temper
+from palmist.inference.calibration import UNCALIBRATED, fit_temperature, load_calibration, temper
 from palmist.metrics.classification import accuracy, expected_calibration_error
 from palmist.model_zoo import checkpoint_path
 from palmist.readers import open_data

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from palmist import pose_vector
-from palmist.action_bank import ActionGroup, pad_sequences
 from palmist.errors import InputError
-from palmist.generative_tasks import MotionDataConfig, SplitMotion, load_flattened, load_posegpt
+from palmist.inputs.action_bank import ActionGroup, pad_sequences
+from palmist.inputs.windows import to_pose_sequence
 from palmist.readers import open_data
 from palmist.splits import recordings_of
+from palmist.tasks.generative import MotionDataConfig, SplitMotion, load_flattened, load_posegpt
 from palmist.train import train_from_file
-from palmist.windows import to_pose_sequence
 
 SETS = "{asl_words: {subjects: [S3]}, reach_to_grasp: {subjects: [P8]}}"
 SIZES = {

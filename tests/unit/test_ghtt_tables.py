@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from palmist.benchmark import ghtt_tables as tables
-from palmist.evaluate import load_ghtt
-from palmist.long_futures import LONGEST, OBSERVED, ghtt_predictor, long_windows
+from palmist.evaluation.ghtt import load_ghtt
+from palmist.evaluation.long_futures import LONGEST, OBSERVED, ghtt_predictor, long_windows
 from palmist.metrics.intervals import over_seeds
 from palmist.model_zoo import checkpoint_path
 from palmist.readers import open_data

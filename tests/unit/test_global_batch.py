@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from palmist.global_batch import Share, masked_mean, sharing
+from palmist.models.global_batch import Share, masked_mean, sharing
 
 
 def test_masked_mean_ignores_what_is_unknown() -> None:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from palmist.hand_intensive import PALMIST_HAND_8_V1, PALMIST_HAND_27_V1, subset_accuracy
+from palmist.evaluation.hand_intensive import PALMIST_HAND_8_V1, PALMIST_HAND_27_V1, subset_accuracy
 from palmist.readers.ntu_names import ACTIONS
 
 

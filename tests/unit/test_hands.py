@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from palmist.errors import InputError, MissingExtraError
-from palmist.fetch import find_model
+from palmist.files.fetch import find_model
 from palmist.perception.detection import BodyDetection, HandDetection
 from palmist.perception.hands import (
     HandFrame,

@@ -10,7 +10,7 @@ import torch
 
 from conftest import smooth_hands, tiny_recording
 from palmist.errors import InputError
-from palmist.image_bank import DrawConfig, FrameBank, Placement, draw_frames, draw_placed, place, recolour, targets
+from palmist.inputs.image_bank import DrawConfig, FrameBank, Placement, draw_frames, draw_placed, place, recolour, targets
 from palmist.models.ghtt_image import CENTRE_X, CENTRE_Y, FOCAL, decode_25d
 from palmist.recording import Recording
 from palmist.render import HELD_THINGS, RenderSettings, render_clip

@@ -15,16 +15,16 @@ from safetensors.torch import load_file, save_file
 from conftest import smooth_hands, tiny_recording
 from palmist.config import TrainConfig
 from palmist.errors import InputError
-from palmist.evaluate_checkpoint import evaluate_checkpoint
-from palmist.image_bank import DrawConfig, draw_frames
-from palmist.image_evaluate import Answers, estimate, mean_answers, score_answers, score_clips, truths
-from palmist.image_task import ClipDataset, clip_features
+from palmist.evaluation.checkpoints import evaluate_checkpoint
+from palmist.evaluation.images import Answers, estimate, mean_answers, score_answers, score_clips, truths
+from palmist.inputs.image_bank import DrawConfig, draw_frames
 from palmist.models.resnet import ResNet18
 from palmist.perception.image_estimator import load_estimator
 from palmist.recording import Recording
 from palmist.splits import FOLDS
 from palmist.store import write_store
 from palmist.tasks import TASKS
+from palmist.tasks.images import ClipDataset, clip_features
 from palmist.train import train
 
 TINY = {"base_width": 4, "width": 16, "cells": 4, "input_width": 64, "input_height": 36}
@@ -196,7 +196,7 @@ def test_answers_of_a_network_do_not_depend_on_the_batch(bank: Any, runs: tuple[
 
 
 def test_palmist_evaluate_measures_an_estimator(store: Path, runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("palmist.image_evaluate.CLIPS", 6)
+    monkeypatch.setattr("palmist.evaluation.images.CLIPS", 6)
     records = evaluate_checkpoint(runs[1], str(store))
     names = {record.name: record for record in records}
     assert "rendered_set/all/image_estimator/pixel_error" in names

@@ -14,7 +14,7 @@ import pytest
 
 import palmist
 from palmist.errors import InputError
-from palmist.live import NewestFrame
+from palmist.inference.live import NewestFrame
 from palmist.perception.detection import HandDetection
 from palmist.view.live_page import LivePage
 

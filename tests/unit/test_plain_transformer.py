@@ -10,11 +10,11 @@ import torch
 
 from palmist.benchmark import plain, plan
 from palmist.errors import InputError
-from palmist.evaluate_checkpoint import evaluate_checkpoint
+from palmist.evaluation.checkpoints import evaluate_checkpoint
 from palmist.models.baselines.plain_transformer import FEATURES, PlainTransformer, PlainTransformerConfig, wrist_local
-from palmist.plain_task import load_plain, recognise_plain
 from palmist.readers import open_data
 from palmist.splits import FOLDS, recordings_of
+from palmist.tasks.plain_transformer import load_plain, recognise_plain
 from palmist.train import train_from_file
 
 ROOT = Path(__file__).resolve().parents[2]

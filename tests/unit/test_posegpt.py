@@ -9,6 +9,7 @@ import torch
 
 from palmist import pose_vector
 from palmist.errors import InputError
+from palmist.inputs.windows import to_pose_sequence
 from palmist.models.baselines.posegpt import (
     FRAME_DIM,
     MotionCodec,
@@ -18,7 +19,6 @@ from palmist.models.baselines.posegpt import (
     to_joints,
 )
 from palmist.readers import open_data
-from palmist.windows import to_pose_sequence
 
 TINY = PoseGPTConfig(
     codec_layers=2, codec_width=32, codec_heads=2, centroids=16, code_dim=16, layers=2, width=32, heads=2, block=64,

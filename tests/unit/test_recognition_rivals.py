@@ -12,8 +12,8 @@ from palmist.errors import InputError
 from palmist.models.baselines.htt import HTT, HTTConfig
 from palmist.models.baselines.recognition_only import RecognitionOnly, RecognitionOnlyConfig
 from palmist.readers import open_data
-from palmist.rival_tasks import load_rival, recognise_rival
 from palmist.splits import recordings_of
+from palmist.tasks.rivals import load_rival, recognise_rival
 from palmist.train import train_from_file
 
 KINDS = ["htt", "htt_inside_ghtt", "recognition_only"]

@@ -161,7 +161,7 @@ def test_rows_of_every_layout_name_the_same_parts() -> None:
     upper = ("nose", "right_wrist", "left_wrist", "right_elbow", "left_elbow")
     assert tuple(BODY_LAYOUTS["mediapipe25"][joint] for joint in ROW_JOINTS["mediapipe25"]) == upper
     assert tuple(BODY_LAYOUTS["openpose8"][joint] for joint in ROW_JOINTS["openpose8"]) == ("neck", *upper[1:])
-    from palmist.windows import BODY_POINTS
+    from palmist.inputs.windows import BODY_POINTS
 
     assert tuple(BODY_POINTS[joint] for joint in ROW_JOINTS["upper7"]) == upper
     assert ROW_JOINTS["kinect25"] == (3, 11, 7, 18, 14)

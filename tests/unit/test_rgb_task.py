@@ -14,6 +14,7 @@ from palmist.checkpoint import save_checkpoint
 from palmist.config import TrainConfig, load_config
 from palmist.demo_data import demo_video
 from palmist.errors import InputError
+from palmist.inputs.rgb import drawn_batch, drawn_parts, join_batches, recording_parts, video_batch
 from palmist.models.bharnet import BHaRNet, BHaRNetConfig
 from palmist.models.graph_backbones import TrunkConfig
 from palmist.models.rgb_guided import RGBGuided, RGBGuidedConfig, collage
@@ -21,10 +22,9 @@ from palmist.readers import open_data
 from palmist.recording import ActionSegment, Body, Recording
 from palmist.recording_file import write_recording
 from palmist.render import RenderSettings, hand_of_code, render_clip
-from palmist.rgb_input import drawn_batch, drawn_parts, join_batches, recording_parts, video_batch
-from palmist.rgb_task import RGBTask, load_rgb_guided, recognise_pictures, tracked_videos
 from palmist.skeleton import BODY_LAYOUTS, mirror
 from palmist.tasks import TASKS
+from palmist.tasks.rgb_guided import RGBTask, load_rgb_guided, recognise_pictures, tracked_videos
 from tiny_video import HEIGHT, WIDTH, numbered_image, write_tiny
 
 CONFIG = "configs/bharnet/rgb_small.yaml"
@@ -220,7 +220,7 @@ def test_the_task_trains_and_its_checkpoint_is_read(tmp_path: Path, guide: Path)
     torch.testing.assert_close(found.rgb.sum(1), torch.ones(len(plain)))
     whole, _ = recognise_pictures(loaded, plain)
     torch.testing.assert_close(found.fused, whole.fused, atol=1e-5, rtol=1e-4)
-    from palmist.skeleton_task import load_bharnet
+    from palmist.tasks.skeletons import load_bharnet
 
     with pytest.raises(InputError, match="kind 'bharnet'"):
         load_rgb_guided(guide)
@@ -241,7 +241,7 @@ def test_the_store_shows_what_a_single_clip_shows(guide: Path, words: list[Recor
 
 def _chosen(config: TrainConfig) -> list[Recording]:
     from palmist.render.folder import choose
-    from palmist.tasks import labelled_parts, load_recordings
+    from palmist.tasks.labelled import labelled_parts, load_recordings
 
     sets = RGBTask()._read(config).sets
     recordings = choose(load_recordings("asl_words", sets["asl_words"]), None, 3)

@@ -315,7 +315,7 @@ def test_faiss_is_asked_for_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.fixture
 def reader(monkeypatch: pytest.MonkeyPatch) -> NumberEmbedder:
-    import palmist.video_text_reader as module
+    import palmist.inference.video_text as module
 
     model = NumberEmbedder()
     monkeypatch.setattr(module, "load_video_text", lambda name: replace_name(model, name))
@@ -366,9 +366,9 @@ def test_a_real_network_from_a_folder(videos: Path, tmp_path: Path, monkeypatch:
     import torch
 
     from palmist.checkpoint import save_checkpoint
+    from palmist.inference.video_text import load_video_text
     from palmist.models.egovideo import EgoVideo, EgoVideoConfig
     from palmist.text.byte_pairs import BytePairs
-    from palmist.video_text_reader import load_video_text
 
     pairs = BytePairs([])
     config = EgoVideoConfig(

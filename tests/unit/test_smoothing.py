@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from palmist.evaluate import smooth_vectors
+from palmist.evaluation.ghtt import smooth_vectors
 
 
 def test_smoothing_equals_the_slow_version_and_leaves_the_rest_alone() -> None:

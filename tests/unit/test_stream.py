@@ -11,13 +11,13 @@ import palmist
 from conftest import smooth_hands
 from palmist.demo_data import demo_recordings
 from palmist.errors import InputError
+from palmist.inference.stream import Stream, StreamStep
+from palmist.inputs.windows import BODY_POINTS, body_context
 from palmist.models.ghtt import cut_clips
 from palmist.pose_vector import encode
 from palmist.reader import Reader
 from palmist.recording import Recording
 from palmist.skeleton import BODY_LAYOUTS
-from palmist.stream import Stream, StreamStep
-from palmist.windows import BODY_POINTS, body_context
 
 KNOWN = np.ones((2, 21), bool)
 

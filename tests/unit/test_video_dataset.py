@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from palmist.errors import InputError
-from palmist.global_batch import Share, sharing
+from palmist.models.global_batch import Share, sharing
 from palmist.perception.clip_sampling import dense_view_indices, segment_view_indices
 from palmist.train.sampling import Sampler
 from palmist.video_sets import (

@@ -14,13 +14,13 @@ import torch
 from palmist.checkpoint import save_checkpoint
 from palmist.cli import main
 from palmist.errors import InputError
-from palmist.evaluate_video import DRAWING, load_tested, recognise_tested
+from palmist.evaluation.videos import DRAWING, load_tested, recognise_tested
+from palmist.inference.videos import load_video_reader
 from palmist.model_zoo import checkpoint_path
 from palmist.models.emim import displacements
 from palmist.models.trec import PRESETS as TREC
 from palmist.models.trec import TRec
 from palmist.models.uniformer import PRESETS, UniFormer
-from palmist.video_reader import load_video_reader
 from palmist.video_sets import RenderedConfig, TrackConfig, rendered_videos
 from palmist.video_sets.dataset import ClipConfig
 from palmist.view.motion import draw_arrows, draw_tails, side_by_side

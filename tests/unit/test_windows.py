@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from palmist.action_bank import ActionDataset, ActionGroup, clip_tokens, pad_sequences
-from palmist.augment import AugmentConfig, HandBatch, TrackingFaults, add_tracking_faults, augment, make_unsigned
 from palmist.errors import InputError
+from palmist.inputs.action_bank import ActionDataset, ActionGroup, clip_tokens, pad_sequences
+from palmist.inputs.augment import AugmentConfig, HandBatch, TrackingFaults, add_tracking_faults, augment, make_unsigned
+from palmist.inputs.pose_bank import PoseBank, WindowDataset, add_pose_noise, mirror_sequence
+from palmist.inputs.windows import body_context, frame_grid, resample, to_model_space, to_pose_sequence
 from palmist.models.ghtt_action_block import ABlockConfig
 from palmist.models.ghtt_pose_block import PBlock, PBlockConfig
-from palmist.pose_bank import PoseBank, WindowDataset, add_pose_noise, mirror_sequence
 from palmist.pose_vector import encode
 from palmist.readers import open_data
 from palmist.splits import FOLDS, SPLITS, named_split, recordings_of
-from palmist.windows import body_context, frame_grid, resample, to_model_space, to_pose_sequence
 
 
 @pytest.fixture(scope="module")

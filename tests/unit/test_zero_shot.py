@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from palmist.errors import InputError
-from palmist.zero_shot import class_vectors, classify
+from palmist.inference.zero_shot import class_vectors, classify
 
 
 class Words:

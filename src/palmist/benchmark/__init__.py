@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from palmist.benchmark_record import BenchmarkRecord, write_records
 from palmist.errors import InputError
+from palmist.evaluation.benchmark_record import BenchmarkRecord, write_records
 
 __all__ = ["run"]
 

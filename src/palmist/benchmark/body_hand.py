@@ -26,16 +26,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from palmist.benchmark import plan
 from palmist.benchmark.kept import measured
-from palmist.benchmark_record import BenchmarkRecord, make_record
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
+from palmist.inputs.windows import REFERENCE_HAND_SIZE, to_model_space
 from palmist.metrics.intervals import Metric, over_seeds
 from palmist.models.bharnet import PRESETS, BHaRNet
 from palmist.models.skeleton_graph import graph
 from palmist.readers import open_data
 from palmist.recording import Recording
-from palmist.skeleton_task import load_bharnet, recognise_batches, skeleton_batch
 from palmist.splits import FOLDS, recordings_of
-from palmist.tasks import labelled_parts
-from palmist.windows import REFERENCE_HAND_SIZE, to_model_space
+from palmist.tasks.labelled import labelled_parts
+from palmist.tasks.skeletons import load_bharnet, recognise_batches, skeleton_batch
 
 __all__ = ["DAMAGE", "body_hand", "damaged"]
 

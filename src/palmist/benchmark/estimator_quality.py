@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from palmist.benchmark import plan
-from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.demo_data import demo_video
-from palmist.image_bank import DrawConfig, draw_frames
-from palmist.image_evaluate import CLIPS, FRAMES, evaluation_bank, mean_answers, score_answers, score_estimator, truths
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
+from palmist.evaluation.images import CLIPS, FRAMES, evaluation_bank, mean_answers, score_answers, score_estimator, truths
+from palmist.inputs.image_bank import DrawConfig, draw_frames
 from palmist.metrics.intervals import Metric, mean_metric
 from palmist.perception.hands import track_hands
 from palmist.perception.image_estimator import EstimatorHands, load_estimator

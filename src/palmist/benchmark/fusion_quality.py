@@ -2,7 +2,7 @@
 
 Four models that never saw signer S2 read her words: G-HTT (one training) and BHaRNet (three seeds) the recordings, TRec and
 EMIM (three seeds) drawings of them; row by row the same recordings (`palmist.benchmark.word_predictions`). Fused as
-`palmist read` fuses (`palmist.fusion`), with equal weights:
+`palmist read` fuses (`palmist.inference.fusion`), with equal weights:
 
     fusion                all four                    fusion_of_poses     G-HTT and BHaRNet
     fusion_uncalibrated   all four, temperatures 1    fusion_of_pixels    TRec and EMIM
@@ -25,9 +25,9 @@ import numpy as np
 
 from palmist.benchmark import plan
 from palmist.benchmark.word_predictions import MEMBERS, PIXELS, POSES, aligned, run_of, seeds_of, word_predictions
-from palmist.benchmark_record import BenchmarkRecord, make_record
-from palmist.calibration import Calibration, temper
-from palmist.fusion import fuse
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
+from palmist.inference.calibration import Calibration, temper
+from palmist.inference.fusion import fuse
 from palmist.metrics.classification import expected_calibration_error
 from palmist.metrics.intervals import Metric, over_seeds
 from palmist.readers import open_data

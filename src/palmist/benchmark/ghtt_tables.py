@@ -8,7 +8,7 @@ signer S2 of asl_words (Table 1), persons P1 and P2 of reach_to_grasp (Tables 2 
   much; "low" and "high" are 0.05 and 0.15 hand sizes. These levels stand in the place of the paper's cameras, and the
   disturbed input in the place of its image estimator. Errors in millimetres of a hand of 90 mm from wrist to knuckles,
   over every second frame at 30 fps (HTT's rate).
-- Tables 2 to 4, prediction: windows of up to 112 frames at 30 fps, 16 observed, as `palmist.long_futures`.
+- Tables 2 to 4, prediction: windows of up to 112 frames at 30 fps, 16 observed, as `palmist.evaluation.long_futures`.
 
 An interval resamples seeds and, within them, sessions (words) or windows (reach). That of an FID, which has one value a
 seed, is its smallest and largest value.
@@ -25,16 +25,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palmist import long_futures, pose_vector
-from palmist.action_bank import pad_sequences
-from palmist.augment import HandBatch
+from palmist import pose_vector
 from palmist.benchmark import plan
 from palmist.benchmark.kept import measured
-from palmist.benchmark_record import BenchmarkRecord, make_record
-from palmist.evaluate import load_ghtt, recognise
-from palmist.feature_task import load_feature_network
-from palmist.generative_tasks import load_flattened, load_posegpt
-from palmist.long_futures import (
+from palmist.evaluation import long_futures
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
+from palmist.evaluation.ghtt import load_ghtt, recognise
+from palmist.evaluation.long_futures import (
     FACTOR,
     SAMPLES,
     LongWindow,
@@ -46,6 +43,9 @@ from palmist.long_futures import (
     posegpt_predictor,
     true_features,
 )
+from palmist.inputs.action_bank import pad_sequences
+from palmist.inputs.augment import HandBatch
+from palmist.inputs.windows import to_model_space, to_pose_sequence
 from palmist.metrics.intervals import over_seeds
 from palmist.metrics.motion import frechet_distance
 from palmist.metrics.pose import mpjpe_pa_errors, mpjpe_ra_errors
@@ -55,10 +55,11 @@ from palmist.models.feature_network import FeatureNetwork, weights_hash
 from palmist.models.ghtt import GHTT, cut_clips
 from palmist.readers import open_data
 from palmist.recording import Recording
-from palmist.rival_tasks import frame_tokens, load_rival, recognise_rival
 from palmist.splits import FOLDS, recordings_of
-from palmist.tasks import labelled_parts
-from palmist.windows import to_model_space, to_pose_sequence
+from palmist.tasks.features import load_feature_network
+from palmist.tasks.generative import load_flattened, load_posegpt
+from palmist.tasks.labelled import labelled_parts
+from palmist.tasks.rivals import frame_tokens, load_rival, recognise_rival
 
 __all__ = ["LEVELS", "disturbed", "ghtt_tables"]
 

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from palmist.benchmark.plan import ROOT
-from palmist.benchmark_record import BenchmarkRecord, make_record
-from palmist.evaluate import load_ghtt
-from palmist.feature_task import load_feature_network
-from palmist.long_futures import FACTOR, FLOWS, OBSERVED, MotionScore, ghtt_predictor, long_windows, true_features
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
+from palmist.evaluation.ghtt import load_ghtt
+from palmist.evaluation.long_futures import FACTOR, FLOWS, OBSERVED, MotionScore, ghtt_predictor, long_windows, true_features
 from palmist.metrics.intervals import mean_metric
 from palmist.metrics.motion import frechet_distance
 from palmist.models.feature_network import weights_hash
 from palmist.recording import Recording
+from palmist.tasks.features import load_feature_network
 
 __all__ = ["score_long_futures", "score_reduced_precision"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from palmist.benchmark_record import BenchmarkRecord, make_record
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
 from palmist.metrics.intervals import Metric, bootstrap_interval
 from palmist.perception.active_objects import MotionHandObjects
 from palmist.perception.detection import HandDetection

@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 
-from palmist.benchmark_record import BenchmarkRecord, make_record
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
 from palmist.metrics.intervals import bootstrap_interval
 from palmist.narration.camera_motion import background_tracks, camera_motion
 from palmist.narration.claims import claims

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from palmist.benchmark.speed import COMMAND, _measure, _seconds
-from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.demo_data import demo_video
 from palmist.errors import InputError, MissingExtraError
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
 from palmist.narration.many import DetectorChoice, Job, Outcome, RayOptions, narrate_many, narrate_span, ray_session
 from palmist.narration.sources import Span
 from palmist.perception.hand_object_files import DetectedHandObjects, write_hand_objects

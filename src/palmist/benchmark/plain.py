@@ -13,13 +13,13 @@ import numpy as np
 
 from palmist.benchmark import plan
 from palmist.benchmark.kept import measured
-from palmist.benchmark_record import BenchmarkRecord, make_record
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
 from palmist.metrics.intervals import over_seeds
-from palmist.plain_task import load_plain, recognise_plain
 from palmist.readers import open_data
 from palmist.recording import Recording
 from palmist.splits import FOLDS, recordings_of
-from palmist.tasks import labelled_parts
+from palmist.tasks.labelled import labelled_parts
+from palmist.tasks.plain_transformer import load_plain, recognise_plain
 
 __all__ = ["plain_transformer"]
 

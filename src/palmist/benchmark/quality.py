@@ -17,8 +17,9 @@ import torch
 
 from palmist import pose_vector
 from palmist.benchmark import plan
-from palmist.benchmark_record import BenchmarkRecord, make_record
-from palmist.evaluate import (
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
+from palmist.evaluation.forecasts import ForecastWindow, forecast_windows, score_forecasts
+from palmist.evaluation.ghtt import (
     ForecastOptions,
     Recognition,
     Refine,
@@ -30,15 +31,14 @@ from palmist.evaluate import (
     score_refinement,
     smooth_vectors,
 )
-from palmist.forecast_protocol import ForecastWindow, forecast_windows, score_forecasts
+from palmist.inputs.windows import to_pose_sequence
 from palmist.metrics.classification import accuracy, mean_class_accuracy
 from palmist.metrics.intervals import Metric
 from palmist.models.baselines.simple import LogisticRegression, constant_velocity, last_pose
 from palmist.readers import open_data
 from palmist.recording import Recording
 from palmist.splits import FOLDS, recordings_of
-from palmist.tasks import labelled_parts
-from palmist.windows import to_pose_sequence
+from palmist.tasks.labelled import labelled_parts
 
 __all__ = ["SECTIONS", "linear_words", "round_trip", "run"]
 

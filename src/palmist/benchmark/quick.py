@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from palmist.benchmark.plan import Job, train_job
-from palmist.benchmark_record import QUICK, BenchmarkRecord, code_commit, make_record
 from palmist.errors import InputError
+from palmist.evaluation.benchmark_record import QUICK, BenchmarkRecord, code_commit, make_record
 from palmist.splits import FOLDS
 
 __all__ = ["STEPS", "QuickResult", "run_quick"]
@@ -42,7 +42,7 @@ class Trained:
     split: str
 
     def __call__(self) -> list[BenchmarkRecord]:
-        from palmist.evaluate_checkpoint import evaluate_checkpoint
+        from palmist.evaluation.checkpoints import evaluate_checkpoint
 
         checkpoint = [train_job(job, ROOT) for job in self.jobs][-1]
         return evaluate_checkpoint(checkpoint, self.data, self.split)
@@ -71,7 +71,7 @@ def linear() -> list[BenchmarkRecord]:
 
 def last_pose() -> list[BenchmarkRecord]:
     """What a prediction of signed words has to beat: the last pose repeated."""
-    from palmist.forecast_protocol import ForecastWindow, forecast_windows, score_forecasts
+    from palmist.evaluation.forecasts import ForecastWindow, forecast_windows, score_forecasts
     from palmist.models.baselines import simple
     from palmist.readers import open_data
     from palmist.splits import recordings_of

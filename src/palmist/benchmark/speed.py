@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.errors import InputError
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
 from palmist.metrics.motion import apd, frechet_distance
 from palmist.models.ghtt import GHTT, Clips, cut_clips
 from palmist.pose_vector import encode
@@ -165,10 +165,10 @@ def _metrics(repeats: int) -> list[BenchmarkRecord]:
 
 def _store(repeats: int) -> list[BenchmarkRecord]:
     """Training windows per second of CPU time: a store on disk, opened, encoded once, batches of 256."""
-    from palmist.pose_bank import PoseBank, WindowDataset
+    from palmist.inputs.pose_bank import PoseBank, WindowDataset
+    from palmist.inputs.windows import to_pose_sequence
     from palmist.readers import open_data
     from palmist.store import Store, write_store
-    from palmist.windows import to_pose_sequence
 
     with tempfile.TemporaryDirectory() as folder:
         write_store(Path(folder) / "store", open_data("reach_to_grasp")[:60])
@@ -261,9 +261,9 @@ def _video(repeats: int) -> list[BenchmarkRecord]:
     """A video read from end to end against MediaPipe alone on the same decoded frames, in wall time: both use threads."""
     from palmist import load
     from palmist.demo_data import demo_video
+    from palmist.inference.read_video import read_video
     from palmist.perception.hands import MediaPipeHands
     from palmist.perception.video import Video
-    from palmist.read_video import read_video
 
     clip, reader = demo_video()[0], load("ghtt-small")
     found: dict[str, int] = {}
@@ -298,7 +298,7 @@ def _bharnet(repeats: int) -> list[BenchmarkRecord]:
     from palmist.models.bharnet import PRESETS, BHaRNet, BHaRNetConfig, Expert
     from palmist.models.graph_backbones import TrunkConfig
     from palmist.readers import open_data
-    from palmist.skeleton_task import skeleton_batch
+    from palmist.tasks.skeletons import skeleton_batch
 
     small = dataclasses.replace(PRESETS["small"], labels=("a", "b"))
     unified = dataclasses.replace(small, experts=("unified",), pool_attention=False)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.demo_data import demo_video
 from palmist.errors import InputError
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
 from palmist.metrics.intervals import mean_metric
 from palmist.metrics.tracking import average_jaccard, delta_avg, occlusion_accuracy, points_within
 from palmist.perception.points import LucasKanade, inside
@@ -73,8 +73,8 @@ def real_clips() -> Iterator[Path]:
 
 def video() -> list[BenchmarkRecord]:
     """Hands in real clips by MediaPipe: how often found, identity swaps, jerk of the refined hands against the tracked ones."""
+    from palmist.inference.read_video import read_video
     from palmist.perception.hands import MediaPipeHands
-    from palmist.read_video import read_video
 
     command = "palmist benchmark quality --only video  # needs palmist[hands] and palmist fetch hands"
     reader, records = load(), []

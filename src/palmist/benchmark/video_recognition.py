@@ -22,12 +22,12 @@ import numpy as np
 
 from palmist.benchmark import plan
 from palmist.benchmark.kept import measured
-from palmist.benchmark_record import BenchmarkRecord, make_record
-from palmist.evaluate_video import Tested, TrackTest, evaluation_set, load_tested, recognise_tested
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
+from palmist.evaluation.videos import Tested, TrackTest, evaluation_set, load_tested, recognise_tested
 from palmist.metrics.intervals import over_seeds
 from palmist.readers import open_data
+from palmist.tasks.videos import read_videos
 from palmist.video_sets import Videos
-from palmist.video_tasks import read_videos
 
 __all__ = ["directions", "rendered_words"]
 

@@ -25,19 +25,19 @@ import numpy as np
 
 from palmist.benchmark import plan
 from palmist.benchmark.kept import measured
-from palmist.benchmark_record import BenchmarkRecord, make_record
-from palmist.evaluate_video import evaluation_set
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
+from palmist.evaluation.videos import evaluation_set
+from palmist.inference.video_text import VideoTextReader
+from palmist.inference.zero_shot import class_vectors
 from palmist.metrics.intervals import Metric, over_seeds
 from palmist.metrics.retrieval import average_precisions, relevancy
 from palmist.narration.facts import DIRECTIONS, STAYS, Facts
 from palmist.narration.sentences import claims
 from palmist.readers import open_data
 from palmist.render import RenderSettings
+from palmist.tasks.videos import read_videos
 from palmist.video_sets import Videos
-from palmist.video_tasks import read_videos
 from palmist.video_text.captions import label_caption, narrated_drawing
-from palmist.video_text_reader import VideoTextReader
-from palmist.zero_shot import class_vectors
 
 __all__ = ["direction_sentence", "main_direction", "video_text"]
 

@@ -15,14 +15,14 @@ import numpy as np
 
 from palmist.benchmark import plan
 from palmist.benchmark.kept import measured
-from palmist.evaluate import load_ghtt, recognise
-from palmist.evaluate_video import evaluation_set, load_tested, recognise_tested
+from palmist.evaluation.ghtt import load_ghtt, recognise
+from palmist.evaluation.videos import evaluation_set, load_tested, recognise_tested
 from palmist.readers import open_data
 from palmist.recording import Recording
-from palmist.skeleton_task import load_bharnet, recognise_skeletons
 from palmist.splits import FOLDS, recordings_of
-from palmist.tasks import labelled_parts
-from palmist.video_tasks import read_videos
+from palmist.tasks.labelled import labelled_parts
+from palmist.tasks.skeletons import load_bharnet, recognise_skeletons
+from palmist.tasks.videos import read_videos
 
 __all__ = ["MEMBERS", "PIXELS", "POSES", "WordPredictions", "aligned", "run_of", "seeds_of", "word_predictions"]
 

@@ -37,7 +37,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.global_batch import masked_mean
+from palmist.models.global_batch import masked_mean
 from palmist.models.graph_backbones import GraphTrunk, TrunkConfig
 from palmist.models.layers import Attention, Batch, Parts
 from palmist.models.skeleton_graph import STREAMS, graph, stream
@@ -324,7 +324,7 @@ class BHaRNet(nn.Module):
 
         Args:
             body (B, M, T, V, 3), body_known (B, M, T, V): coordinates of the body's graph. hands (B, M, 2, T, 21, 3),
-                hands_known (B, M, 2, T, 21): left, right. All in one frame and unit, see `palmist.body_hand_input`.
+                hands_known (B, M, 2, T, 21): left, right. All in one frame and unit, see `palmist.inputs.body_hand`.
         """
         return self.look(body, body_known, hands, hands_known).scores
 

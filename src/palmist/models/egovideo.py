@@ -42,7 +42,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.global_batch import gather_rows
+from palmist.models.global_batch import gather_rows
 from palmist.models.layers import Batch, Parts, affine
 
 __all__ = [

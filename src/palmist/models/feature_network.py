@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.global_batch import masked_mean
+from palmist.models.global_batch import masked_mean
 from palmist.models.layers import Batch, EncoderLayer, Linear, Parts, sinusoidal_code
 from palmist.pose_vector import DIM, INTER_HAND, LEFT_JOINTS, LEFT_MOTION, RIGHT_JOINTS, RIGHT_MOTION, THUMB_CMC_SLOTS
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.global_batch import masked_mean
+from palmist.models.global_batch import masked_mean
 from palmist.models.layers import (
     Batch,
     Decoder,

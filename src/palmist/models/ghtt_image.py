@@ -33,7 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.global_batch import masked_mean
+from palmist.models.global_batch import masked_mean
 from palmist.models.label_table import LabelTable
 from palmist.models.layers import Batch, EncoderLayer, Linear, Parts, sinusoidal_code
 from palmist.models.resnet import WIDTH, ResNet18

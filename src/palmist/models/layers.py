@@ -58,7 +58,7 @@ def standard_normal(
     """Standard normal numbers of `shape` on the device and in the type of `like`.
 
     A generator may live on another device than `like` (a CPU generator makes the same draw everywhere); None = torch's
-    own.  `rows` = (first, total) says that this batch is a part of a larger one (`palmist.global_batch`): the whole is
+    own.  `rows` = (first, total) says that this batch is a part of a larger one (`palmist.models.global_batch`): the whole is
     drawn and the part cut out.
     """
     first, total = rows if rows is not None else (0, shape[0])

@@ -46,9 +46,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.global_batch import masked_mean
 from palmist.models.bharnet import PRESETS as SKELETON_PRESETS
 from palmist.models.bharnet import BHaRNet, BHaRNetConfig, Features, Insight, Scores, fuse
+from palmist.models.global_batch import masked_mean
 from palmist.models.layers import Batch, Parts
 from palmist.models.resnet import ResNet18
 

@@ -56,7 +56,7 @@ def _tree(name: str, parents: tuple[int, ...]) -> SkeletonGraph:
     return SkeletonGraph(name, tuple((child, parent) for child, parent in enumerate(parents) if child != parent), parents)
 
 
-# Shoulders, elbows, wrists, nose (palmist.windows.BODY_POINTS), from the nose.
+# Shoulders, elbows, wrists, nose (palmist.inputs.windows.BODY_POINTS), from the nose.
 _UPPER7 = (6, 6, 0, 1, 2, 3, 6)
 # Bones of a hand run from the wrist along each finger; MediaPipe's connections tie the knuckles to each other.
 _HAND_PARENTS = tuple(0 if joint % 4 == 1 or joint == 0 else joint - 1 for joint in range(21))

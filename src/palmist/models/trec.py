@@ -45,7 +45,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.global_batch import masked_mean
+from palmist.models.global_batch import masked_mean
 from palmist.models.layers import Batch, Linear, Parts, affine
 from palmist.models.resnet import ResNet18
 from palmist.models.uniformer import soft_cross_entropy

@@ -32,8 +32,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.global_batch import masked_mean
 from palmist.models.emim import MotionAttention, displacements
+from palmist.models.global_batch import masked_mean
 from palmist.models.layers import Batch, Linear, Parts, standard_normal
 
 __all__ = ["PRESETS", "UniFormer", "UniFormerConfig", "load_weights", "soft_cross_entropy"]
@@ -354,7 +354,7 @@ class UniFormer(nn.Module):
 
         Args:
             batch: video (B, T, H, W, 3), label (B,); in mixed batches also other_label (B,) and label_share (B,), the share of
-                `label`; label -1 does not count. rows: see `palmist.global_batch`.
+                `label`; label -1 does not count. rows: see `palmist.models.global_batch`.
             generator: random source of stochastic depth.
         """
         if self.training and self.config.drop_path > 0:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.npz import load_arrays
+from palmist.files.npz import load_arrays
 from palmist.perception.detection import HandDetection, check_frame
 from palmist.recording import check_time
 from palmist.skeleton import convention

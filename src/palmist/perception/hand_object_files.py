@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.npz import load_arrays, save_arrays
+from palmist.files.npz import load_arrays, save_arrays
 from palmist.perception.detection import check_frame
 from palmist.perception.hand_object_rows import HAND_COLUMNS, OBJECT_COLUMNS, THRESHOLD, check_rows, from_rows
 from palmist.perception.objects import HandObjects

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from palmist.errors import InputError, MissingExtraError
-from palmist.fetch import find_model
+from palmist.files.fetch import find_model
 from palmist.perception.detection import BodyDetection, HandDetection, check_frame
 from palmist.skeleton import BODY_LAYOUTS
 

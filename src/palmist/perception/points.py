@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.npz import load_arrays, save_arrays
+from palmist.files.npz import load_arrays, save_arrays
 from palmist.perception.video import Frame
 
 FORMAT = "palmist-point-tracks"

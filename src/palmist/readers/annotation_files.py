@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.input_files import read_json, read_text
+from palmist.files.input_files import read_json, read_text
 
 __all__ = ["find_below", "joint_block", "read_json", "read_lines", "read_table", "whole_number"]
 

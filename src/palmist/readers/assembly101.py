@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.input_files import read_text
+from palmist.files.input_files import read_text
 from palmist.readers.annotation_files import entry, find_below, joint_block, read_json, read_table, whole_number
 from palmist.recording import ActionSegment, Recording
 from palmist.skeleton import CONVENTIONS, to_canonical

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.input_files import damage_named
+from palmist.files.input_files import damage_named
 from palmist.readers.annotation_files import entry, find_below, joint_block, read_json, whole_number
 from palmist.readers.assembly101 import read_labels
 from palmist.recording import Recording

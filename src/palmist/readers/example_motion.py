@@ -11,8 +11,8 @@ __all__ = ["example_hands"]
 
 @lru_cache(maxsize=8)
 def _take(rate: float) -> np.ndarray:
+    from palmist.inputs.windows import to_pose_sequence
     from palmist.readers import open_data
-    from palmist.windows import to_pose_sequence
 
     recordings = open_data("leap_recordings")
     best = max(recordings, key=lambda recording: int(recording.valid.any(1).sum()))

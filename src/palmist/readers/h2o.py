@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.input_files import read_text
+from palmist.files.input_files import read_text
 from palmist.readers.annotation_files import whole_number
 from palmist.recording import ActionSegment, Recording
 

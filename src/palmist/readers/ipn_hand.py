@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from palmist.errors import InputError
-from palmist.input_files import read_text
+from palmist.files.input_files import read_text
 from palmist.readers.annotation_files import find_below, whole_number
 from palmist.readers.labelled_video import LabelledVideo, labelled_recordings
 from palmist.recording import ActionSegment, Recording

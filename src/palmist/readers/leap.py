@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.input_files import damage_named
-from palmist.npz import load_arrays
+from palmist.files.input_files import damage_named
+from palmist.files.npz import load_arrays
 from palmist.recording import Recording
 
 SOURCE = "github.com/leapmotion/leapjs-playback@4ff4b5b3730fcf3c99e14129b76d65cac8ce2651"

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.input_files import read_text
+from palmist.files.input_files import read_text
 
 __all__ = ["COLOUR_SIZE", "JOINTS", "RATE", "KinectFile", "read_skeleton_file"]
 

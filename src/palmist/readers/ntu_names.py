@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palmist.errors import InputError
-from palmist.input_files import read_text
+from palmist.files.input_files import read_text
 
 __all__ = [
     "ACTIONS", "ONE_SHOT_EXEMPLARS", "PERFORMERS", "SPLITS_OF", "SampleName", "all_names", "missing_samples", "official_splits",

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.input_files import read_text
+from palmist.files.input_files import read_text
 from palmist.readers.annotation_files import find_below, whole_number
 from palmist.recording import ActionSegment, Recording
 from palmist.skeleton_clip import SkeletonClip

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from palmist.input_files import damage_named
-from palmist.npz import load_arrays, scaled
+from palmist.files.input_files import damage_named
+from palmist.files.npz import load_arrays, scaled
 from palmist.recording import ActionSegment, Body, Recording
 from palmist.skeleton import PALM
 

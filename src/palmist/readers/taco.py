@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from palmist.errors import InputError
-from palmist.input_files import read_text
+from palmist.files.input_files import read_text
 from palmist.readers.annotation_files import find_below
 from palmist.readers.labelled_video import Triplet, labelled_recordings
 from palmist.recording import Recording

@@ -118,7 +118,7 @@ def _frames(recording: Recording, settings: RenderSettings) -> tuple[np.ndarray,
     body, body_known = _body_points(recording)
     if settings.rate is None or len(recording) == 1:
         return time, joints, known, body, body_known
-    from palmist.windows import frame_grid, resample  # brings torch, which drawing recorded frames does not need
+    from palmist.inputs.windows import frame_grid, resample  # brings torch, which drawing recorded frames does not need
 
     grid = frame_grid(time, settings.rate)
     joints, known = resample(time, joints, known, grid)

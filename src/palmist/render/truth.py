@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.npz import load_arrays, save_arrays
+from palmist.files.npz import load_arrays, save_arrays
 from palmist.recording import Recording, check_time
 from palmist.recording_file import metadata, plain
 from palmist.render.parts import Scene, codes_at_joint, hand_of_code

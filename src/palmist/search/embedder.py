@@ -11,7 +11,7 @@ __all__ = ["VideoTextEmbedder"]
 
 
 class VideoTextEmbedder(Protocol):
-    """Clips and texts to unit vectors of one space; `palmist.video_text_reader.load_video_text` gives one.
+    """Clips and texts to unit vectors of one space; `palmist.inference.video_text.load_video_text` gives one.
 
     name: as `palmist models` lists it, or the folder of a checkpoint. fingerprint: of the weights; vectors of two models with
     different fingerprints are never compared. dimension: E, numbers per vector.

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from palmist.errors import InputError, MissingExtraError
-from palmist.folder_lock import lock_folder
+from palmist.files.folder_lock import lock_folder
 from palmist.search.embedder import VideoTextEmbedder
 
 __all__ = ["ClipIndex", "Hit", "IndexWriter", "IndexedClip"]

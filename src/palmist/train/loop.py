@@ -3,7 +3,7 @@
 Lightning Fabric brings devices, precision and processes; it is imported here only. Every step is a function of the
 weights before it, the configuration and the step's number (`palmist.train.sampling`), so a run that is killed and
 resumed ends with the same weights, bit for bit on the CPU with the same number of threads. With several processes every
-one builds the global batch and trains on its rows; `palmist.global_batch` says what keeps the loss curve the same.
+one builds the global batch and trains on its rows; `palmist.models.global_batch` says what keeps the loss curve the same.
 
     RUN/config.json   the resolved configuration         RUN/log.jsonl, RUN/tensorboard   losses
     RUN/early         a first checkpoint to look at      RUN/best   lowest validation loss
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from palmist.checkpoint import load_model_state, save_checkpoint, write_text
 from palmist.config import TrainConfig, to_mapping
 from palmist.errors import InputError, MissingExtraError
-from palmist.global_batch import Share, sharing
+from palmist.models.global_batch import Share, sharing
 from palmist.train.interrupt import TrainingInterrupted, listening
 from palmist.train.logs import RunLog
 from palmist.train.processes import leave_together

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from palmist.checkpoint import file_checksum, read_tensors, write_folder
 from palmist.errors import InputError
-from palmist.input_files import check_file, read_json
+from palmist.files.input_files import check_file, read_json
 
 FORMAT = "palmist-training-state"
 VERSION = 1

@@ -27,7 +27,7 @@ class BatchedDataset(Protocol):
 
         In training `indices` is the *global* batch in every process, so augmentation drawn from `generator` (CPU,
         seeded alike everywhere) does not depend on the number of processes; the loop then cuts out the process's rows. A
-        data set that reads slowly may leave the other rows empty (`palmist.global_batch.rows_of_share`).
+        data set that reads slowly may leave the other rows empty (`palmist.models.global_batch.rows_of_share`).
         """
         ...
 
@@ -48,7 +48,7 @@ class Task(Protocol):
 
         The generator lives on the CPU and is seeded alike in all processes, anew for every step. `parts` maps names to
         scalars, for the log. With several processes the batch also has `rows` = (first row, rows of the global batch);
-        see `palmist.global_batch` for what the loss does with it and for masked means.
+        see `palmist.models.global_batch` for what the loss does with it and for masked means.
         """
         ...
 

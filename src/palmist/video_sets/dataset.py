@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palmist import global_batch
 from palmist.errors import InputError
+from palmist.models import global_batch
 from palmist.perception.clip_sampling import dense_view_indices, segment_view_indices
 from palmist.skeleton import mirror_words
 from palmist.video_sets.augmentation import AugmentationConfig, Augmented, augment_clip, evaluation_crop
@@ -161,7 +161,7 @@ class VideoDataset:
             video (B, T, S, S, 3) uint8 RGB, label (B,) (-1 not known); item (B,) which video it really is, frame (B, T) which
             frames of it, matrix (B, 2, 3) from its pixels to the clip's (`Augmented.matrix`), mirrored (B,); with MixUp or
             CutMix also other_label (B,), label_share (B,); with tracks (B, T, P, 2) float32 pixels of the clip, visible
-            (B, T, P). In a share of a batch (`palmist.global_batch`) only its rows, and
+            (B, T, P). In a share of a batch (`palmist.models.global_batch`) only its rows, and
             those that are mixed into them, are read; the others are black.
         """
         count = len(indices)

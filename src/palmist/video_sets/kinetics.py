@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from palmist.errors import InputError
-from palmist.input_files import read_text
+from palmist.files.input_files import read_text
 from palmist.readers.annotation_files import whole_number
 from palmist.video_sets.videos import VideoEntry, VideoList
 

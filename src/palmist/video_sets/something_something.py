@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from palmist.errors import InputError
-from palmist.input_files import read_text
+from palmist.files.input_files import read_text
 from palmist.readers.annotation_files import entry, find_below, read_json, whole_number
 from palmist.video_sets.videos import VideoEntry, VideoList
 

@@ -24,8 +24,8 @@ from palmist.narration.pipeline import Narration, narrate_detections
 from palmist.readers import open_data
 from palmist.recording import Recording
 from palmist.render import RenderSettings
+from palmist.tasks.videos import VideoSetConfig
 from palmist.video_sets import RenderedConfig, Videos
-from palmist.video_tasks import VideoSetConfig
 from palmist.video_text.text_videos import TextVideos
 
 __all__ = [
@@ -94,7 +94,7 @@ def captions_of(kind: str, name: str, entry: VideoSetConfig, videos: Videos) -> 
     Args:
         kind: one of `CAPTIONS` ("texts" for sets of clips with sentences, and only for those), or the path of a .jsonl file of
             `palmist narrate`.
-        name, entry: of the set, as `palmist.video_tasks.read_videos` takes them. videos: what it gave.
+        name, entry: of the set, as `palmist.tasks.videos.read_videos` takes them. videos: what it gave.
 
     Raises InputError for an unknown kind, narrations of a set that is not drawn, or a file without a video's narration.
     """

@@ -25,8 +25,8 @@ from typing import Any
 
 import numpy as np
 
-from palmist.benchmark_record import BenchmarkRecord, make_record
 from palmist.errors import InputError
+from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
 from palmist.metrics.classification import mean_class_accuracy, top_k_accuracy
 from palmist.metrics.intervals import Array, ArrayLike, Metric, as_array
 from palmist.metrics.retrieval import multi_instance_retrieval, multiple_choice

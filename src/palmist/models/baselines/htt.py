@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.global_batch import masked_mean
+from palmist.models.global_batch import masked_mean
 from palmist.models.label_table import LabelTable, cross_entropy, over_windows
 from palmist.models.layers import Batch, EncoderLayer, Linear, Parts, sinusoidal_code
 from palmist.pose_vector import DIM

@@ -83,7 +83,7 @@ class PlainTransformer(nn.Module):
         """Scores (B, L).
 
         Args:
-            hands: (B, 1, 2, F, 21, 3), one person's, see `palmist.body_hand_input`. hands_known: (B, 1, 2, F, 21) bool.
+            hands: (B, 1, 2, F, 21, 3), one person's, see `palmist.inputs.body_hand`. hands_known: (B, 1, 2, F, 21) bool.
 
         Raises:
             InputError: another number of frames than the network has places for.
@@ -91,7 +91,7 @@ class PlainTransformer(nn.Module):
         if hands.shape[3] != self.config.frames:
             raise InputError(
                 f"{hands.shape[3]} frames were given; this network takes {self.config.frames}, bring recordings to them with "
-                "palmist.body_hand_input"
+                "palmist.inputs.body_hand"
             )
         tokens = self.drop(self.enter(wrist_local(hands[:, 0], hands_known[:, 0])) + self.position)  # (B, F, D)
         return self.classifier(self.drop(self.encoder(tokens).mean(1)))

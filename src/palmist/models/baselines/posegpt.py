@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from palmist import pose_vector
 from palmist.errors import InputError
-from palmist.global_batch import masked_mean
+from palmist.models.global_batch import masked_mean
 from palmist.models.layers import Batch, Parts, sinusoidal_code
 
 FRAME_DIM = 141

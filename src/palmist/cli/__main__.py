@@ -1,0 +1,5 @@
+"""`python -m palmist.cli`."""
+
+from palmist.cli import main
+
+main()
