@@ -38,9 +38,7 @@ class SkeletonDataConfig(LabelledDataConfig):
 class SkeletonDataset(ActionDataset):
     """Batches of augmented recordings, body and hands."""
 
-    def __init__(
-        self, groups: list[ActionGroup], data: SkeletonDataConfig, frames: int, use_augmentation: bool
-    ) -> None:
+    def __init__(self, groups: list[ActionGroup], data: SkeletonDataConfig, frames: int, use_augmentation: bool) -> None:
         super().__init__(
             groups,
             None,
