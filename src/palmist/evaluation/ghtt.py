@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 from palmist import pose_vector
-from palmist.checkpoint import load_checkpoint, load_model_state
-from palmist.errors import InputError
+from palmist.checkpoint import load_checkpoint, with_weights
 from palmist.evaluation.forecasts import ForecastWindow
 from palmist.inputs.action_bank import clip_tokens, pad_sequences
 from palmist.inputs.pose_bank import NoiseConfig, PoseBank, WindowDataset, add_pose_noise
@@ -280,9 +279,5 @@ def at_future_times(window: ForecastWindow, observed: PoseSequence, futures: np.
 
 def load_ghtt(path: str | Path) -> GHTT:
     """The G-HTT of a checkpoint, in evaluation mode and without gradients; the A-block is absent in a P run's."""
-    checkpoint = load_checkpoint(path)
-    if checkpoint.config.get("model") != "ghtt":
-        raise InputError(f"{path} holds a model of kind {checkpoint.config.get('model')!r}; expected a G-HTT checkpoint")
-    model = GHTT(GHTTConfig.from_dict(checkpoint.config["ghtt"]))
-    load_model_state(model, checkpoint.state, str(path))
-    return model.eval().requires_grad_(False)
+    checkpoint = load_checkpoint(path, "ghtt")
+    return with_weights(GHTT(GHTTConfig.from_dict(checkpoint.config["ghtt"])), checkpoint)

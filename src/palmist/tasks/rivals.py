@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
+from palmist.checkpoint import Checkpoint, load_checkpoint, with_weights
 from palmist.config import TrainConfig, build_config, merge
-from palmist.errors import InputError
 from palmist.inputs.action_bank import ActionDataset, ActionGroup, pad_sequences
 from palmist.inputs.augment import HandBatch
 from palmist.inputs.pose_bank import NoiseConfig, add_pose_noise
@@ -128,14 +127,9 @@ class RivalTask(LabelledTask):
 
 def load_rival(path: str | Path) -> Rival:
     """A trained rival, in evaluation mode and without gradients; InputError for a checkpoint of another kind."""
-    checkpoint = load_checkpoint(path)
-    kind = str(checkpoint.config.get("model"))
-    if kind not in _KINDS:
-        raise InputError(f"{path} holds a model of kind '{kind}'; expected one of {', '.join(_KINDS)}")
-    network, config, _ = _KINDS[kind]
-    model: Rival = network(config(**checkpoint.config[kind]))
-    load_model_state(model, checkpoint.state, str(path))
-    return model.eval().requires_grad_(False)
+    checkpoint = load_checkpoint(path, *_KINDS)
+    network, config, _ = _KINDS[checkpoint.kind]
+    return with_weights(network(config(**checkpoint.config[checkpoint.kind])), checkpoint)
 
 
 @torch.no_grad()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
+from palmist.checkpoint import Checkpoint, load_checkpoint, with_weights
 from palmist.config import TrainConfig, build_config, merge
-from palmist.errors import InputError
 from palmist.inputs.action_bank import ActionDataset, ActionGroup, pad_sequences
 from palmist.inputs.augment import HandBatch, TrackingFaults, add_tracking_faults
 from palmist.inputs.body_hand import body_hand_input
@@ -68,13 +67,17 @@ class SkeletonDataset(ActionDataset):
 
 
 class SkeletonTask(LabelledTask):
-    """Train BHaRNet or one of its rivals (`model.experts`)."""
+    """Train BHaRNet or one of its rivals (`model.experts`); a subclass names another network on the same batches."""
 
     data_config = SkeletonDataConfig
+    kind: ClassVar[str] = "bharnet"
+    network: ClassVar[type[nn.Module]] = BHaRNet
+    network_config: ClassVar[type] = BHaRNetConfig
+    presets: ClassVar[Mapping[str, Any]] = PRESETS
 
-    def _config(self, config: TrainConfig, labels: Sequence[str] = ()) -> BHaRNetConfig:
-        settings = merge(preset_settings(config.model, PRESETS, "bharnet"), {"labels": list(labels)})
-        return build_config(BHaRNetConfig, settings, "model")
+    def _config(self, config: TrainConfig, labels: Sequence[str] = ()) -> Any:
+        settings = merge(preset_settings(config.model, self.presets, self.kind), {"labels": list(labels)})
+        return build_config(self.network_config, settings, "model")
 
     def _rate(self, config: TrainConfig) -> float:
         return self._config(config).rate
@@ -84,23 +87,17 @@ class SkeletonTask(LabelledTask):
 
     def build_model(self, config: TrainConfig) -> nn.Module:
         torch.manual_seed(config.seed)
-        return BHaRNet(self._config(config, self._labels(self._read(config))))
+        return self.network(self._config(config, self._labels(self._read(config))))
 
-    def collect(self, model: nn.Module, config: TrainConfig) -> Checkpoint:
-        assert isinstance(model, BHaRNet)
-        facts = {"model": "bharnet", "bharnet": asdict(model.config), "taxonomies": self._taxonomies}
+    def collect(self, model: Any, config: TrainConfig) -> Checkpoint:
+        facts = {"model": self.kind, self.kind: asdict(model.config), "taxonomies": self._taxonomies}
         return Checkpoint(dict(model.state_dict()), facts, {}, card="")
 
 
 def load_bharnet(path: str | Path) -> BHaRNet:
     """A trained BHaRNet, in evaluation mode and without gradients; InputError for a checkpoint of another kind."""
-    checkpoint = load_checkpoint(path)
-    kind = str(checkpoint.config.get("model"))
-    if kind != "bharnet":
-        raise InputError(f"{path} holds a model of kind '{kind}'; expected bharnet")
-    model = BHaRNet(build_config(BHaRNetConfig, checkpoint.config["bharnet"], "bharnet"))
-    load_model_state(model, checkpoint.state, str(path))
-    return model.eval().requires_grad_(False)
+    checkpoint = load_checkpoint(path, "bharnet")
+    return with_weights(BHaRNet(build_config(BHaRNetConfig, checkpoint.config["bharnet"], "bharnet")), checkpoint)
 
 
 class Timing(Protocol):
