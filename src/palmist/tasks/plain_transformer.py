@@ -11,6 +11,7 @@ from torch import Tensor
 from palmist.checkpoint import load_checkpoint, with_weights
 from palmist.config import build_config
 from palmist.models.baselines.plain_transformer import PRESETS, PlainTransformer, PlainTransformerConfig
+from palmist.models.label_table import learnt_labels
 from palmist.recording import Recording
 from palmist.tasks.skeletons import SkeletonTask, skeleton_batch
 
@@ -40,13 +41,11 @@ def recognise_plain(
     Returns:
         probabilities (N, L), 0 for labels that the model does not know, and the true index (N,).
     """
-    table = {name: row for row, name in enumerate(model.config.labels)}
-    learnt = [i for i, name in enumerate(labels) if name in table]
-    rows = [table[labels[i]] for i in learnt]
+    learnt = learnt_labels(model.config.labels, labels)
     found = torch.zeros(len(items), len(labels))
     for first in range(0, len(items), batch_size):
         recordings = [recording for recording, _ in items[first : first + batch_size]]
         batch = skeleton_batch(recordings, model.config)
-        shares = model(batch["hands"], batch["hands_known"])[:, rows].softmax(-1)
-        found[first : first + len(recordings), learnt] = shares
+        shares = model(batch["hands"], batch["hands_known"])[:, learnt.rows].softmax(-1)
+        found[first : first + len(recordings), learnt.columns] = shares
     return found, torch.tensor([labels.index(label) for _, label in items])

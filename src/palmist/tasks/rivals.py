@@ -21,6 +21,7 @@ from palmist.inputs.pose_bank import NoiseConfig, add_pose_noise
 from palmist.inputs.windows import body_context, to_pose_sequence
 from palmist.models.baselines import htt, recognition_only
 from palmist.models.baselines.flattened import FlattenedVAE
+from palmist.models.label_table import learnt_labels
 from palmist.pose_vector import encode, reset_first_motion
 from palmist.recording import Recording
 from palmist.tasks.labelled import LabelledDataConfig, LabelledTask, preset_settings
@@ -141,11 +142,7 @@ def recognise_rival(
     Returns:
         probabilities (N, L) and the true index (N,).
     """
-    table = {name: row for row, name in enumerate(model.config.labels)}
-    learnt = [i for i, name in enumerate(labels) if name in table]  # the others get probability 0
-    rows = torch.tensor([table[labels[i]] for i in learnt])
-    candidates = torch.zeros(len(table), dtype=torch.bool)
-    candidates[rows] = True
+    learnt = learnt_labels(model.config.labels, labels)  # the others get probability 0
     step = round(RATE / model.config.rate)
     found = []
     for first in range(0, len(items), batch_size):
@@ -156,6 +153,7 @@ def recognise_rival(
         tokens = frame_tokens(hands, sequences[0].space)
         body = () if isinstance(model, FlattenedVAE) else (tokens.context, tokens.context_known)
         share = torch.zeros(len(part), len(labels))
-        share[:, learnt] = model.recognise(tokens.frames, tokens.known, tokens.mask, candidates, *body)[:, rows]
+        found_here = model.recognise(tokens.frames, tokens.known, tokens.mask, learnt.candidates, *body)
+        share[:, learnt.columns] = found_here[:, learnt.rows]
         found.append(share)
     return torch.cat(found), torch.tensor([labels.index(label) for _, label in items])

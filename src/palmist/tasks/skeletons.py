@@ -17,6 +17,7 @@ from palmist.inputs.augment import HandBatch, TrackingFaults, add_tracking_fault
 from palmist.inputs.body_hand import body_hand_input
 from palmist.inputs.windows import REFERENCE_HAND_SIZE, to_pose_sequence
 from palmist.models.bharnet import PRESETS, BHaRNet, BHaRNetConfig, fuse
+from palmist.models.label_table import learnt_labels
 from palmist.recording import Recording
 from palmist.tasks.labelled import LabelledDataConfig, LabelledTask, preset_settings
 
@@ -134,17 +135,14 @@ def recognise_skeletons(
 @torch.no_grad()
 def recognise_batches(model: BHaRNet, batches: Iterable[dict[str, Tensor]], labels: tuple[str, ...]) -> dict[str, Tensor]:
     """`recognise_skeletons` of batches that are there already."""
-    table = {name: row for row, name in enumerate(model.config.labels)}
-    learnt = [i for i, name in enumerate(labels) if name in table]
-    rows = torch.tensor([table[labels[i]] for i in learnt])
-    candidates = torch.zeros(len(table), dtype=torch.bool)
-    candidates[rows] = True
+    learnt = learnt_labels(model.config.labels, labels)
     found: dict[str, list[Tensor]] = {}
     for batch in batches:
         scores = model(**batch)
-        opinions = {"fused": fuse(scores, model.config.fusion, candidates), **scores.logits}
+        opinions = {"fused": fuse(scores, model.config.fusion, learnt.candidates), **scores.logits}
         for name, values in opinions.items():
             share = torch.zeros(len(values), len(labels))
-            share[:, learnt] = values.masked_fill(~candidates, float("-inf")).softmax(-1)[:, rows]
+            shares = values.masked_fill(~learnt.candidates, float("-inf")).softmax(-1)
+            share[:, learnt.columns] = shares[:, learnt.rows]
             found.setdefault(name, []).append(share)
     return {name: torch.cat(parts) for name, parts in found.items()}
