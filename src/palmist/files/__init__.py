@@ -1,1 +1,1 @@
-"""Users' files opened with care, one writer for each folder, and other makers' models by hash."""
+"""Users' files opened with care and written whole, one writer for each folder, other makers' weights and models."""

@@ -93,7 +93,7 @@ class SkeletonRecogniser:
 
     def probabilities(self, recordings: Sequence[Recording], candidates: Tensor) -> Tensor:
         """See `Recogniser.probabilities`."""
-        from palmist.tasks.skeletons import skeleton_batch
+        from palmist.inputs.body_hand import skeleton_batch
 
         return self.model.recognise(**skeleton_batch(recordings, self.model.config), candidates=candidates)
 

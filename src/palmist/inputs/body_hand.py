@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
+from palmist.inputs.action_bank import pad_sequences
 from palmist.inputs.augment import HandBatch, resize_frames
+from palmist.inputs.windows import to_pose_sequence
+from palmist.recording import Recording
 
-__all__ = ["body_hand_input"]
+__all__ = ["body_hand_input", "skeleton_batch"]
 
 #: Shoulder width over hand size (wrist to knuckles), for recordings that show no shoulders.
 _SHOULDERS_PER_HAND = 4.0
@@ -69,3 +75,19 @@ def _frame_of_reference(batch: HandBatch) -> tuple[Tensor, Tensor]:
     origin = torch.where(seen, middle, wrist) * middle.new_tensor([1.0, 1.0, 0.0])
     unit = torch.where(seen, width, _SHOULDERS_PER_HAND * size)
     return origin[:, None, None], torch.where(unit > 1e-6, unit, torch.ones_like(unit))[:, None, None]
+
+
+class Timing(Protocol):
+    """What a network's configuration says of the frames that it takes: how many, how many a second."""
+
+    @property
+    def frames(self) -> int: ...
+
+    @property
+    def rate(self) -> float: ...
+
+
+def skeleton_batch(recordings: Sequence[Recording], config: Timing) -> dict[str, Tensor]:
+    """Whole recordings of one space as a batch (`body_hand_input`)."""
+    sequences = [to_pose_sequence(recording, config.rate) for recording in recordings]
+    return body_hand_input(pad_sequences(sequences), config.frames, sequences[0].space == "metric")

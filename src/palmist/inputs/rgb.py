@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from palmist.errors import InputError
+from palmist.inputs.body_hand import skeleton_batch
 from palmist.models.rgb_guided import HAND_ROWS, PARTS, ROW_JOINTS, RGBGuidedConfig, arrange, collage, cut_tiles, moments
 from palmist.recording import Recording
 from palmist.render import RenderSettings, render_clip
 from palmist.render.stage import BODY, apply_affine, set_stage
 from palmist.skeleton import BODY_SIDES
-from palmist.tasks.skeletons import skeleton_batch
 
 __all__ = ["PartPoints", "drawn_batch", "drawn_parts", "recording_parts", "video_batch"]
 

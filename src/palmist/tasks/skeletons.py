@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from palmist.checkpoint import Checkpoint, load_checkpoint, with_weights
 from palmist.config import TrainConfig, build_config, merge
-from palmist.inputs.action_bank import ActionDataset, ActionGroup, pad_sequences
+from palmist.inputs.action_bank import ActionDataset, ActionGroup
 from palmist.inputs.augment import HandBatch, TrackingFaults, add_tracking_faults
-from palmist.inputs.body_hand import body_hand_input
-from palmist.inputs.windows import REFERENCE_HAND_SIZE, to_pose_sequence
+from palmist.inputs.body_hand import body_hand_input, skeleton_batch
+from palmist.inputs.windows import REFERENCE_HAND_SIZE
 from palmist.models.bharnet import PRESETS, BHaRNet, BHaRNetConfig, fuse
 from palmist.models.label_table import learnt_labels
 from palmist.recording import Recording
@@ -99,22 +99,6 @@ def load_bharnet(path: str | Path) -> BHaRNet:
     """A trained BHaRNet, in evaluation mode and without gradients; InputError for a checkpoint of another kind."""
     checkpoint = load_checkpoint(path, "bharnet")
     return with_weights(BHaRNet(build_config(BHaRNetConfig, checkpoint.config["bharnet"], "bharnet")), checkpoint)
-
-
-class Timing(Protocol):
-    """What a network's configuration says of the frames that it takes: how many, how many a second."""
-
-    @property
-    def frames(self) -> int: ...
-
-    @property
-    def rate(self) -> float: ...
-
-
-def skeleton_batch(recordings: Sequence[Recording], config: Timing) -> dict[str, Tensor]:
-    """Whole recordings of one space as a batch (`body_hand_input`)."""
-    sequences = [to_pose_sequence(recording, config.rate) for recording in recordings]
-    return body_hand_input(pad_sequences(sequences), config.frames, sequences[0].space == "metric")
 
 
 @torch.no_grad()
