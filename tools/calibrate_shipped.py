@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 
 from palmist.benchmark.fusion_quality import across_folds
-from palmist.inference.calibration import load_calibration, write_calibration
+from palmist.inference.calibration import read_calibration, write_calibration
 from palmist.model_zoo import checkpoint_path
 
 #: shipped checkpoint -> its name in the benchmark; all are seed 0 of fold 1.
@@ -26,7 +26,7 @@ SHIPPED = {"ghtt-small": "ghtt", "bharnet-words": "bharnet", "emim-words": "emim
 def main() -> None:
     for name, member in SHIPPED.items():
         folder = checkpoint_path(name)
-        found = load_calibration(folder) if "--check" in sys.argv else across_folds(member, seed=0, number=1)
+        found = read_calibration(folder) if "--check" in sys.argv else across_folds(member, seed=0, number=1)
         if found is None or not found.n:
             print(f"{name}: no twin on the other fold, or not calibrated; temperature 1")
             continue

@@ -204,7 +204,7 @@ class Reader:
 
         Args:
             source: frames per second of the joints that will be pushed, see `palmist.inference.stream`; or frames: (image,
-                time) pairs such as `palmist.perception.video.open_source` gives, see `palmist.inference.live.read_live`.
+                time) pairs such as `palmist.perception.video.open_frames` gives, see `palmist.inference.live.read_live`.
             rate: frames per second; with frames, None measures it.
             tracker: finds hands in frames; None: MediaPipe (the extra hands, and `palmist fetch hands`).
             options: of `Stream` (futures, labels, ...) and, with frames, of `read_live` (pace, every_frame).
@@ -212,7 +212,7 @@ class Reader:
         Example:
             >>> stream = reader.stream(rate=30.0)
             >>> step = stream.push(joints, known, time)     # (2, 21, 3), (2, 21), seconds
-            >>> for step in reader.stream(open_source("webcam:0")):
+            >>> for step in reader.stream(open_frames("webcam:0")):
             ...     print(step.reading.label, step.latency, step.dropped)
         """
         if self.recogniser is not None:

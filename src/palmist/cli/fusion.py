@@ -72,7 +72,7 @@ def _read_video(
         fused = together.read_video(source, labels=options.get("labels"))
     else:
         with hands.open() as tracker, progress("tracking hands", Video(source).info.frames) as advance:
-            fused = together.read_video(source, tracker, advance=lambda: advance(""), **options)
+            fused = together.read_video(source, tracker, progress=lambda: advance(""), **options)
     shown.print(members_table(fused))
     _print_uncalibrated(shown, together)
     if fused.video is None:

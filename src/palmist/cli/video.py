@@ -80,7 +80,7 @@ def run_read_video(
     use_one_thread()
     options = own_labels(options, reader)
     with hands.open() as tracker, progress("tracking hands", frames) as advance:
-        result = read_video(source, reader, tracker, advance=lambda: advance(""), **options)
+        result = read_video(source, reader, tracker, progress=lambda: advance(""), **options)
     shown = console(json_file)
     shown.print(readings_table([result.reading]))
     print_tracking(result, shown)
@@ -127,10 +127,10 @@ def run_recognise_video(source: str, model: str, options: dict[str, Any], out: P
     if kind_of(model) in VIDEO_TEXT_KINDS:
         from palmist.inference.video_text import load_video_text
 
-        classes = [part.strip() for part in options["labels"].split(",") if part.strip()] if options.get("labels") else None
+        labels = [part.strip() for part in options["labels"].split(",") if part.strip()] if options.get("labels") else None
         compared = load_video_text(model)
         use_one_thread()
-        _show_action(compared.read(source, classes), compared.name, json_file)
+        _show_action(compared.read(source, labels), compared.name, json_file)
         return
     if options.get("labels") is not None:
         raise InputError(
@@ -171,7 +171,7 @@ def run_read_live(
 ) -> None:
     """Read a webcam, or a video at its own pace, until it ends, Ctrl-C, or the time is up; shown in a browser."""
     from palmist.inference.live import read_live
-    from palmist.perception.video import open_source
+    from palmist.perception.video import open_frames
     from palmist.reader import load
     from palmist.view.live_page import LivePage
 
@@ -181,7 +181,7 @@ def run_read_live(
     use_one_thread()
     chosen = {name: value for name, value in own_labels(options, reader).items() if name in _STREAM_OPTIONS}
     shown, latencies, dropped, label = console(json_file), [], 0, None
-    frames = open_source(source)
+    frames = open_frames(source)
     joints: list[np.ndarray] = []
     known: list[np.ndarray] = []
     times: list[float] = []

@@ -10,7 +10,7 @@ Letters: N samples, L labels.
 
 >>> temperature = fit_temperature(probabilities, truth)
 >>> write_calibration("runs/mine/last", Calibration.of(probabilities, truth, "stores/mine, people anna and ben"))
->>> temper(probabilities, load_calibration("runs/mine/last").temperature)
+>>> temper(probabilities, read_calibration("runs/mine/last").temperature)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from palmist.errors import InputError
 from palmist.files.input_files import damage_named, read_json
 from palmist.metrics.classification import expected_calibration_error, negative_log_likelihood
 
-__all__ = ["FILE", "LEAST", "UNCALIBRATED", "Calibration", "fit_temperature", "load_calibration", "temper", "write_calibration"]
+__all__ = ["FILE", "LEAST", "UNCALIBRATED", "Calibration", "fit_temperature", "read_calibration", "temper", "write_calibration"]
 
 FILE = "calibration.json"
 FORMAT, VERSION = "palmist-calibration", 1
@@ -122,7 +122,7 @@ def write_calibration(checkpoint: str | Path, calibration: Calibration) -> Path:
     return folder / FILE
 
 
-def load_calibration(checkpoint: str | Path) -> Calibration:
+def read_calibration(checkpoint: str | Path) -> Calibration:
     """The calibration of a checkpoint's folder; `UNCALIBRATED` where there is no calibration.json.
 
     Raises InputError if the file is damaged, of an unknown version, or of other weights than lie beside it.

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.inference.calibration import LEAST, UNCALIBRATED, Calibration, load_calibration, temper
+from palmist.inference.calibration import LEAST, UNCALIBRATED, Calibration, read_calibration, temper
 from palmist.inference.label_shares import LabelShares
 from palmist.inference.read_video import VideoReading, read_video
 from palmist.inference.recogniser import choose_labels
@@ -207,7 +207,7 @@ def load_fusion(names: str | Sequence[str | Path], weights: Sequence[float] | No
 
 
 def _member(name: str, path: Path) -> Member:
-    kind, calibration = kind_of(name), load_calibration(path)
+    kind, calibration = kind_of(name), read_calibration(path)
     shown = name if name == path.name else "/".join(path.parts[-2:])
     if kind in VIDEO_TEXT_KINDS:
         return Member(shown, load_video_text(name), calibration)
@@ -290,14 +290,14 @@ class Fusion:
         source: str | Path,
         tracker: HandTracker | None = None,
         labels: Labels = None,
-        advance: Callable[[], None] | None = None,
+        progress: Callable[[], None] | None = None,
         **options: Any,
     ) -> Fused:
         """Read a video file: hands are tracked once for the members that read hands, the others see the file.
 
         Args:
             tracker: finds hands in frames (`palmist.perception.hands`); only members that read pixels need none.
-            labels, options: as of `read`. advance: called after every tracked frame, for a progress bar.
+            labels, options: as of `read`. progress: called after every tracked frame, for a progress bar.
 
         Raises InputError if the file cannot be decoded, or shows no hand to members that read hands.
         """
@@ -312,7 +312,7 @@ class Fusion:
             assert isinstance(found[0].result, Reading)
             return found[0].result
 
-        video = read_video(source, _Reads(read), tracker, advance=advance, **options)
+        video = read_video(source, _Reads(read), tracker, progress=progress, **options)
         return replace(found[0], video=video)
 
     # -------------------------------------------------------------------------------------------------- the parts

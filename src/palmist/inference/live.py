@@ -3,7 +3,7 @@
 A thread takes frames from the source and keeps the newest one alone; what is read is always that one. So a slow machine drops
 frames and says how many, and never falls behind. Every frame costs the same however long the stream has run.
 
->>> for step in reader.stream(open_source("webcam:0"), tracker=MediaPipeHands()):
+>>> for step in reader.stream(open_frames("webcam:0"), tracker=MediaPipeHands()):
 ...     print(step.reading.label, step.latency, step.dropped)
 """
 
@@ -122,7 +122,7 @@ def read_live(
     """Read frames as they come; see `palmist.reader.Reader.stream`.
 
     Args:
-        frames: (image (H, W, 3) uint8 RGB, time in seconds), such as `palmist.perception.video.open_source` gives.
+        frames: (image (H, W, 3) uint8 RGB, time in seconds), such as `palmist.perception.video.open_frames` gives.
         tracker: finds hands in a frame. Sides are decided at once, without looking ahead.
         rate: frames per second of the source; None: measured from the first ones.
         pace: deliver a file's frames at their own times. every_frame: wait for each frame instead of dropping any.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["VideoReading", "read_tracked", "read_video", "write_overlay"]
 
-Advance = Callable[[], None]
+Progress = Callable[[], None]
 
 
 class ReadsRecordings(Protocol):
@@ -72,14 +72,14 @@ def read_video(
     reader: ReadsRecordings,
     tracker: HandTracker,
     body: BodyTracker | None = None,
-    advance: Advance | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> VideoReading:
     """Track the hands of a video file and read them as a recording.
 
     Args:
         source: a video file. tracker, body: find hands and body in a frame, see `palmist.perception.hands`.
-        advance: called after every frame, for a progress bar. options: of `Reader.read`.
+        progress: called after every frame, for a progress bar. options: of `Reader.read`.
 
     Raises:
         InputError: the file cannot be decoded, or shows no hand.
@@ -89,8 +89,8 @@ def read_video(
     def frames() -> Iterator[tuple[float, np.ndarray]]:
         for image, time in read_ahead(video.frames()):
             yield time, image
-            if advance is not None:
-                advance()
+            if progress is not None:
+                progress()
 
     name = Path(source).stem
     recording = track_hands(frames(), tracker, body=body, name=name, source=Path(source).name)
@@ -134,7 +134,7 @@ def write_overlay(
     result: VideoReading,
     reader: Reader,
     futures: int = 20,
-    advance: Advance | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write the video with what was read drawn on it, as an .mp4.
 
@@ -172,8 +172,8 @@ def write_overlay(
             so_far = int(np.searchsorted(reading.action_time, time + 1e-6)) - 1
             if not own and so_far >= 0 and step.valid.any():
                 draw_action(picture, reading.action_labels, reading.action_probabilities[so_far])
-            if advance is not None:
-                advance()
+            if progress is not None:
+                progress()
             yield picture
 
     begin = float(recording.time[0])

@@ -76,12 +76,12 @@ class VideoTextReader:
             rows.append(self.network.embed_video(video).numpy())
         return np.concatenate(rows)
 
-    def read(self, source: str | Path, classes: Sequence[str] | None = None) -> VideoAction:
-        """Which of some sentences a whole video file fits best; `classes` None: the labels that it was trained with.
+    def read(self, source: str | Path, labels: Sequence[str] | None = None) -> VideoAction:
+        """Which of some sentences a whole video file fits best; `labels` None: the labels that it was trained with.
 
         InputError where there is none, or the file cannot be decoded.
         """
-        names = self.labels if classes is None else tuple(classes)
+        names = self.labels if labels is None else tuple(labels)
         if len(names) < 2:
             raise InputError(f'{self.name} compares a video with sentences, and there are {len(names)}; give --labels "a,b,c"')
         path = Path(source)

@@ -1,6 +1,6 @@
 """Video files and webcams as one thing: frames with their true times.
 
->>> video = open_source("cups.mp4")
+>>> video = open_frames("cups.mp4")
 >>> video.info
 VideoInfo(path='cups.mp4', width=1280, height=720, duration=9.43, rate=29.97, frames=283, ...)
 >>> for image, time in video:              # (H, W, 3) uint8 RGB, upright; seconds
@@ -31,7 +31,7 @@ from palmist.perception.video_writer import write_video
 if TYPE_CHECKING:
     import av
 
-__all__ = ["Clip", "DecodeReport", "Frame", "FrameSource", "Video", "VideoInfo", "open_source", "write_video"]
+__all__ = ["Clip", "DecodeReport", "Frame", "FrameSource", "Video", "VideoInfo", "open_frames", "write_video"]
 
 # A time that was written down with six digits still means the frame that it was taken from.
 _TOLERANCE = 1e-5
@@ -131,7 +131,7 @@ class FrameSource(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
-def open_source(source: str | Path, short_side: int | None = None) -> FrameSource:
+def open_frames(source: str | Path, short_side: int | None = None) -> FrameSource:
     """A video file by its path, or a camera by "webcam:0", "webcam:1" and so on.
 
     short_side: resize every frame so that its shorter side has this many pixels. Raises InputError, one sentence.

@@ -17,7 +17,7 @@ from palmist.inputs.pose_bank import PoseBank
 from palmist.inputs.windows import to_pose_sequence
 from palmist.models.feature_network import PRESETS, FeatureNetwork, FeatureNetworkConfig
 from palmist.pose_vector import reset_first_motion
-from palmist.tasks.labelled import SetConfig, labelled_parts, load_recordings
+from palmist.tasks.labelled import SetConfig, labelled_parts, read_set
 
 __all__ = ["FeatureTask", "SequenceDataset", "load_feature_network"]
 
@@ -68,7 +68,7 @@ class FeatureTask:
         parts = [
             part
             for key, entry in data.sets.items()
-            for recording in load_recordings(key, entry)
+            for recording in read_set(key, entry)
             for part in labelled_parts(recording, entry.span)
         ]
         if not parts:

@@ -24,7 +24,7 @@ from palmist.inputs.pose_bank import add_pose_noise
 from palmist.inputs.windows import to_pose_sequence
 from palmist.models.baselines import flattened, posegpt
 from palmist.pose_vector import EncodedPose, encode, reset_first_motion
-from palmist.tasks.labelled import LabelledTask, load_recordings, preset_settings
+from palmist.tasks.labelled import LabelledTask, preset_settings, read_set
 from palmist.tasks.rivals import RivalDataConfig
 
 __all__ = ["CodecTask", "FlattenedTask", "PoseGPTTask", "load_flattened", "load_posegpt"]
@@ -164,7 +164,7 @@ class CodecTask(_MotionTask):
         groups = []
         for key, entry in getattr(data, name).items():
             spaces: dict[str, list[Any]] = {}
-            for recording in load_recordings(key, entry):
+            for recording in read_set(key, entry):
                 if recording.valid.any() and len(recording) > 1:
                     sequence = to_pose_sequence(recording, rate)
                     spaces.setdefault(sequence.space, []).append(sequence)

@@ -26,7 +26,7 @@ from palmist.models.ghtt import PRESETS, GHTTConfig
 from palmist.models.ghtt_action_block import ABlockConfig
 from palmist.models.ghtt_pose_block import PBlock, PBlockConfig
 from palmist.recording import Recording
-from palmist.tasks.labelled import LabelledDataConfig, LabelledTask, SetConfig, load_recordings, preset_settings
+from palmist.tasks.labelled import LabelledDataConfig, LabelledTask, SetConfig, preset_settings, read_set
 
 __all__ = ["ActionTask", "PoseTask", "RefineTask", "load_p_block"]
 
@@ -75,7 +75,7 @@ class PoseTask:
         sequences: list[PoseSequence] = []
         chances: list[np.ndarray] = []
         for key, entry in sets.items():
-            recordings = [r for r in load_recordings(key, entry) if r.valid.any()]
+            recordings = [r for r in read_set(key, entry) if r.valid.any()]
             here = _sequences(recordings, model.rate)
             if data.mirror and name == "sets":
                 here = here + [mirror_sequence(sequence) for sequence in here]

@@ -20,7 +20,7 @@ from palmist.inputs.image_bank import DrawConfig, FrameBank, draw_frames, draw_p
 from palmist.models.ghtt_image import PRESETS, ClipObjectConfig, ClipObjectDetector, ImageEstimator, ImageEstimatorConfig
 from palmist.models.resnet import load_backbone
 from palmist.perception.image_estimator import as_input, load_estimator
-from palmist.tasks.labelled import SetConfig, load_recordings, preset_settings
+from palmist.tasks.labelled import SetConfig, preset_settings, read_set
 
 __all__ = ["ClipDataset", "ClipObjectTask", "ImageDataset", "ImageTask", "clip_features"]
 
@@ -77,7 +77,7 @@ def _draw(data: ImageDataConfig, name: str, config: DrawConfig, seed: int) -> Fr
     sets: Mapping[str, SetConfig] = getattr(data, name)
     if not sets:
         raise InputError("data.sets is empty; name at least one set, for example asl_words: {}")
-    return draw_frames([(load_recordings(key, entry), entry.share) for key, entry in sets.items()], config, seed)
+    return draw_frames([(read_set(key, entry), entry.share) for key, entry in sets.items()], config, seed)
 
 
 class ImageTask:

@@ -21,7 +21,7 @@ from palmist.readers import READERS, open_data
 from palmist.recording import Recording
 from palmist.splits import recordings_of
 
-__all__ = ["LabelledDataConfig", "LabelledTask", "SetConfig", "labelled_parts", "load_recordings", "preset_settings"]
+__all__ = ["LabelledDataConfig", "LabelledTask", "SetConfig", "labelled_parts", "preset_settings", "read_set"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class LabelledDataConfig:
     max_clips: int = 8
 
 
-def load_recordings(name: str, config: SetConfig) -> list[Recording]:
+def read_set(name: str, config: SetConfig) -> list[Recording]:
     """The recordings of a set, of the named people only."""
     if config.store is not None:
         from palmist.store import Store
@@ -132,7 +132,7 @@ class LabelledTask(ABC):
         """All labels of the training sets in order of appearance of the sets, sorted within each."""
         labels: list[str] = []
         for key, entry in data.sets.items():
-            here = {segment.label for recording in load_recordings(key, entry) for segment in recording.segments}
+            here = {segment.label for recording in read_set(key, entry) for segment in recording.segments}
             labels += sorted(here - set(labels))
         return tuple(labels)
 
@@ -141,7 +141,7 @@ class LabelledTask(ABC):
         sets: Mapping[str, SetConfig] = getattr(data, name)
         groups = []
         for key, entry in sets.items():
-            items = [item for recording in load_recordings(key, entry) for item in labelled_parts(recording, entry.span)]
+            items = [item for recording in read_set(key, entry) for item in labelled_parts(recording, entry.span)]
             if not items:
                 raise InputError(f"set '{key}' has no labelled part; prepare it with its labels or leave it out of data.{name}")
             sequences = [to_pose_sequence(recording, rate) for recording, _ in items]

@@ -24,7 +24,7 @@ from palmist.recording_file import read_recording
 from palmist.render import RenderSettings, render_clip
 from palmist.render.folder import choose
 from palmist.render.stage import NothingToDrawError
-from palmist.tasks.labelled import SetConfig, labelled_parts, load_recordings, preset_settings
+from palmist.tasks.labelled import SetConfig, labelled_parts, preset_settings, read_set
 from palmist.tasks.skeletons import load_bharnet, skeleton_batch
 
 __all__ = ["PictureStore", "RGBDataConfig", "RGBDataset", "RGBTask", "load_rgb_guided", "recognise_pictures", "tracked_videos"]
@@ -215,7 +215,7 @@ class RGBTask:
         shift = data.shift if training and data.augment else 0.0
         store = PictureStore(self._config(config, self._skeleton(data)), data.pictures, shift)
         for name, entry in sets.items():
-            for recording in choose(load_recordings(name, entry), None, data.clips):
+            for recording in choose(read_set(name, entry), None, data.clips):
                 for part, label in labelled_parts(recording, entry.span):
                     store.draw(part, label, data.render, data.render_seed)
         for folder in videos:

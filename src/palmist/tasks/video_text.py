@@ -18,7 +18,7 @@ from palmist.models.egovideo import PRESETS, EgoVideo, EgoVideoConfig
 from palmist.skeleton import mirror_words
 from palmist.tasks.labelled import preset_settings
 from palmist.tasks.videos import VideoDataConfig, video_dataset
-from palmist.text.byte_pairs import BytePairs, learn_merges, load_merges
+from palmist.text.byte_pairs import BytePairs, learn_merges, read_merges
 from palmist.video_sets.dataset import ClipConfig, VideoDataset
 from palmist.video_text.captions import CAPTIONS, captions_of, classes_of, hand_boxes, labelled
 from palmist.video_text.dataset import CaptionedDataset
@@ -148,7 +148,7 @@ def begin_from_clip(network: EgoVideo, path: str | Path) -> None:
 def _tokenizer(data: VideoTextDataConfig, captions: Sequence[Sequence[str]]) -> BytePairs:
     """From the user's file, or learnt from the captions and their mirrored forms."""
     if data.merges is not None:
-        return BytePairs(load_merges(data.merges))
+        return BytePairs(read_merges(data.merges))
     every = max(1, len(captions) // _LEARN_FROM)
     texts = [text for number in range(0, len(captions), every) for text in captions[number]]
     return BytePairs(learn_merges([*texts, *(mirror_words(text) for text in texts)], data.learnt))

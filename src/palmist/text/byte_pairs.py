@@ -29,7 +29,7 @@ import numpy as np
 
 from palmist.errors import InputError
 
-__all__ = ["CLIP_MERGES", "CLIP_VOCABULARY", "BytePairs", "learn_merges", "load_merges"]
+__all__ = ["CLIP_MERGES", "CLIP_VOCABULARY", "BytePairs", "learn_merges", "read_merges"]
 
 CLIP_MERGES = 48_894
 CLIP_VOCABULARY = 256 + 256 + CLIP_MERGES + 2  # 49,408
@@ -48,7 +48,7 @@ class BytePairs:
     """Texts to token numbers and back.
 
     Args:
-        merges: pairs of tokens in the order in which they are joined, in the byte alphabet: `load_merges`, `learn_merges`.
+        merges: pairs of tokens in the order in which they are joined, in the byte alphabet: `read_merges`, `learn_merges`.
 
     Raises:
         InputError: a merge is no pair of known tokens, or its token is there already.
@@ -290,7 +290,7 @@ def learn_merges(texts: Sequence[str], count: int) -> list[Merge]:
     return merges
 
 
-def load_merges(path: str | Path, expected: int | None = CLIP_MERGES) -> list[Merge]:
+def read_merges(path: str | Path, expected: int | None = CLIP_MERGES) -> list[Merge]:
     """The merges of a public tokenizer, from a local file.
 
     Args:
@@ -302,7 +302,7 @@ def load_merges(path: str | Path, expected: int | None = CLIP_MERGES) -> list[Me
         InputError: no such file, another format, or a vocabulary of another size or order than CLIP's.
 
     Example:
-        >>> pairs = BytePairs(load_merges("clip/bpe_simple_vocab_16e6.txt.gz"))
+        >>> pairs = BytePairs(read_merges("clip/bpe_simple_vocab_16e6.txt.gz"))
         >>> pairs.size
         49408
     """

@@ -11,7 +11,7 @@ import pytest
 from palmist.benchmark import fusion_quality, plan, quality, word_predictions
 from palmist.benchmark.fusion_quality import Answers, across_folds, measure
 from palmist.benchmark.word_predictions import MEMBERS, WordPredictions, aligned, run_of, seeds_of
-from palmist.inference.calibration import UNCALIBRATED, fit_temperature, load_calibration, temper
+from palmist.inference.calibration import UNCALIBRATED, fit_temperature, read_calibration, temper
 from palmist.metrics.classification import accuracy, expected_calibration_error
 from palmist.model_zoo import checkpoint_path
 from palmist.readers import open_data
@@ -157,7 +157,7 @@ def test_answers_of_poses_carry_the_names_of_the_recordings(monkeypatch: pytest.
 def test_it_is_a_section_and_the_shipped_pose_models_are_calibrated() -> None:
     assert "fusion" in quality.SECTIONS
     for name in ("ghtt-small", "bharnet-words"):
-        found = load_calibration(checkpoint_path(name))
+        found = read_calibration(checkpoint_path(name))
         assert found.n == 2460
         assert found.error_after < found.error_before
-    assert load_calibration(checkpoint_path("emim-words")) is UNCALIBRATED
+    assert read_calibration(checkpoint_path("emim-words")) is UNCALIBRATED

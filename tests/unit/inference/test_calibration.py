@@ -16,7 +16,7 @@ from palmist.inference.calibration import (
     UNCALIBRATED,
     Calibration,
     fit_temperature,
-    load_calibration,
+    read_calibration,
     temper,
     write_calibration,
 )
@@ -74,10 +74,10 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def test_what_is_written_is_read_again(checkpoint: Path) -> None:
-    assert load_calibration(checkpoint) is UNCALIBRATED
+    assert read_calibration(checkpoint) is UNCALIBRATED
     made = Calibration.of(*overconfident(3.0, n=500), data="made up")
     write_calibration(checkpoint, made)
-    back = load_calibration(checkpoint)
+    back = read_calibration(checkpoint)
     assert back.temperature == pytest.approx(made.temperature, abs=1e-6)
     assert (back.n, back.data) == (500, "made up")
     assert back.error_after < back.error_before
@@ -98,12 +98,12 @@ def test_a_file_that_does_not_belong_is_refused(checkpoint: Path, change: dict[s
     file = write_calibration(checkpoint, Calibration(2.0, 10, "made up", 0.2, 0.1))
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
     with pytest.raises(InputError, match=sentence):
-        load_calibration(checkpoint)
+        read_calibration(checkpoint)
 
 
 def test_a_cut_file_and_a_folder_without_weights_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     (checkpoint / FILE).write_text('{"format":')
     with pytest.raises(InputError, match="not whole JSON"):
-        load_calibration(checkpoint)
+        read_calibration(checkpoint)
     with pytest.raises(InputError, match="expected the folder of a checkpoint"):
         write_calibration(tmp_path, UNCALIBRATED)

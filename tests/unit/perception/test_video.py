@@ -11,7 +11,7 @@ import pytest
 
 from palmist.errors import InputError
 from palmist.perception.clip_sampling import dense_indices, segment_indices
-from palmist.perception.video import Video, open_source, write_video
+from palmist.perception.video import Video, open_frames, write_video
 from tiny_video import HEIGHT, WIDTH, number_of, numbered_image, write_tiny
 
 
@@ -252,7 +252,7 @@ class FakeCamera:
 
 def test_webcam_gives_rgb_frames_with_increasing_times(monkeypatch):
     monkeypatch.setattr("cv2.VideoCapture", FakeCamera)
-    with open_source("webcam:0", short_side=24) as camera:
+    with open_frames("webcam:0", short_side=24) as camera:
         assert (camera.info.width, camera.info.height, camera.info.rate) == (32, 24, 30.0)
         frames = list(camera)
         assert len(frames) == FakeCamera.frames - 1  # the first one was looked at when the camera was opened
@@ -267,7 +267,7 @@ def test_webcam_gives_rgb_frames_with_increasing_times(monkeypatch):
 @pytest.mark.parametrize(("source", "message"), [("webcam:97", "camera 97 cannot be opened"), ("webcam:x", "names no camera")])
 def test_missing_camera_is_one_sentence(source, message, capfd):
     with pytest.raises(InputError, match=message):
-        open_source(source)
+        open_frames(source)
     assert capfd.readouterr().err == ""
 
 

@@ -241,10 +241,10 @@ def test_the_store_shows_what_a_single_clip_shows(guide: Path, words: list[Recor
 
 def _chosen(config: TrainConfig) -> list[Recording]:
     from palmist.render.folder import choose
-    from palmist.tasks.labelled import labelled_parts, load_recordings
+    from palmist.tasks.labelled import labelled_parts, read_set
 
     sets = RGBTask()._read(config).sets
-    recordings = choose(load_recordings("asl_words", sets["asl_words"]), None, 3)
+    recordings = choose(read_set("asl_words", sets["asl_words"]), None, 3)
     return [part for recording in recordings for part, _ in labelled_parts(recording, None)]
 
 

@@ -20,7 +20,7 @@ from palmist.text.byte_pairs import (
     byte_alphabet,
     clean_text,
     learn_merges,
-    load_merges,
+    read_merges,
     split_words,
 )
 
@@ -194,34 +194,34 @@ def test_every_public_format_gives_the_same_merges(tmp_path: Path) -> None:
     merges = learn_merges(CAPTIONS * 2, 60)
     files = write_files(tmp_path, merges)
     for name, file in files.items():
-        assert load_merges(file, expected=len(merges)) == merges, name
-    assert load_merges(tmp_path, expected=len(merges)) == merges
+        assert read_merges(file, expected=len(merges)) == merges, name
+    assert read_merges(tmp_path, expected=len(merges)) == merges
     modern = json.loads(files["tokenizer.json"].read_text(encoding="utf-8"))
     modern["model"]["merges"] = [list(merge) for merge in merges]
     files["tokenizer.json"].write_text(json.dumps(modern), encoding="utf-8")
-    assert load_merges(files["tokenizer.json"], expected=None) == merges
+    assert read_merges(files["tokenizer.json"], expected=None) == merges
 
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:
     files = write_files(tmp_path, learn_merges(CAPTIONS * 2, 60))
     for name in ("merges.txt", "tokenizer.json", "vocab.json"):
         with pytest.raises(InputError, match=r"60 merges, a vocabulary of 574 tokens, expected 48,894 and 49,408"):
-            load_merges(files[name])
+            read_merges(files[name])
     packed = files["bpe_simple_vocab_16e6.txt.gz"]
     packed.write_bytes(packed.read_bytes()[:-20])
     with pytest.raises(InputError, match="is damaged"):
-        load_merges(packed)
+        read_merges(packed)
     files["merges.txt"].write_text("#version\na b c\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"line 2 is 'a b c'"):
-        load_merges(files["merges.txt"])
+        read_merges(files["merges.txt"])
     with pytest.raises(InputError, match="is not there"):
-        load_merges(tmp_path / "none.txt")
+        read_merges(tmp_path / "none.txt")
     files["tokenizer.json"].write_text('{"model": {"type": "WordPiece", "vocab": {"a": 0}}}', encoding="utf-8")
     with pytest.raises(InputError, match="not the tokenizer of CLIP"):
-        load_merges(files["tokenizer.json"])
+        read_merges(files["tokenizer.json"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no tokenizer"):
-        load_merges(tmp_path / "empty")
+        read_merges(tmp_path / "empty")
 
 
 def test_a_vocabulary_in_another_order_is_refused(tmp_path: Path) -> None:
@@ -230,10 +230,10 @@ def test_a_vocabulary_in_another_order_is_refused(tmp_path: Path) -> None:
     vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
     files["vocab.json"].write_text(json.dumps(vocabulary), encoding="utf-8")
     with pytest.raises(InputError, match="gives the token 'a' the number 65, expected 64"):
-        load_merges(files["merges.txt"], expected=60)
+        read_merges(files["merges.txt"], expected=60)
     files["vocab.json"].write_text('{"a": 0, "b": 1}', encoding="utf-8")  # what a tokenizer that found no files has
     with pytest.raises(InputError, match="a vocabulary of 2 tokens, expected 574"):
-        load_merges(files["merges.txt"], expected=60)
+        read_merges(files["merges.txt"], expected=60)
 
 
 def judge(pairs: BytePairs):  # type: ignore[no-untyped-def]  # the type belongs to an optional package
@@ -277,7 +277,7 @@ def test_the_public_vocabulary() -> None:
     path = os.environ.get("PALMIST_CLIP_MERGES")
     if not path:
         pytest.skip("set PALMIST_CLIP_MERGES to bpe_simple_vocab_16e6.txt.gz to run it")
-    pairs = BytePairs(load_merges(path))
+    pairs = BytePairs(read_merges(path))
     assert pairs.size == CLIP_VOCABULARY
     assert pairs.batch(["a photo of a cat"], 9).tolist() == [[49406, 320, 1125, 539, 320, 2368, 49407, 0, 0]]
     other = judge(pairs)
