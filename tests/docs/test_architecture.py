@@ -50,3 +50,12 @@ def test_a_page_that_is_not_true_is_found() -> None:
 def test_the_rooms_of_the_page_are_not_few() -> None:
     assert len(rooms()) > 40
     assert len(rows(PAGE)) > 20
+
+
+def test_unit_tests_mirror_the_package() -> None:
+    folders = {f"{folder.relative_to(ROOT / 'tests/unit').as_posix()}/" for folder in (ROOT / "tests/unit").rglob("*/")}
+    folders = {folder for folder in folders if "__pycache__" not in folder and folder != "./"}
+    assert folders <= rooms()
+    assert len(folders) > 15
+    names = [file.name for file in (ROOT / "tests").rglob("test_*.py")]
+    assert [name for name in set(names) if names.count(name) > 1] == []
