@@ -208,17 +208,7 @@ def run_read_live(
         f"{high:.0f} ms (99th percentile)" + (f"; last: {escape(label)}" if label is not None else ""), highlight=False,
     )  # fmt: skip
     if out is not None and any(part.any() for part in known):
-        from palmist.recording import Recording
-        from palmist.recording_file import write_recording
-
-        name = source.replace(":", "_") if source.startswith("webcam:") else Path(source).stem
-        seen = np.asarray(np.stack(known).all(-1))
-        info = frames.info
-        recording = Recording(
-            joints=np.stack(joints), valid=seen, time=np.array(times), space="image", frame="image", name=name,
-            aspect=info.width / info.height, source=Path(source).name,
-        )  # fmt: skip
-        path = write_recording(out / "recordings" / f"{name}_tracked.npz", recording)
+        path = _write_live(source, frames.info.width / frames.info.height, joints, known, times, out)
         shown.print(f"recording: {path}", highlight=False, soft_wrap=True)
     write_json(
         json_file,
@@ -227,6 +217,21 @@ def run_read_live(
             "latency_ms": {"median": round(float(low), 2), "p99": round(float(high), 2)},
         },
     )  # fmt: skip
+
+
+def _write_live(
+    source: str, aspect: float, joints: list[np.ndarray], known: list[np.ndarray], times: list[float], out: Path
+) -> Path:
+    """The hands of the frames that were read, each joints (2, 21, 3) and known (2, 21), as a recording."""
+    from palmist.recording import Recording
+    from palmist.recording_file import write_recording
+
+    name = source.replace(":", "_") if source.startswith("webcam:") else Path(source).stem
+    recording = Recording(
+        joints=np.stack(joints), valid=np.asarray(np.stack(known).all(-1)), time=np.array(times), space="image", frame="image",
+        name=name, aspect=aspect, source=Path(source).name,
+    )  # fmt: skip
+    return write_recording(out / "recordings" / f"{name}_tracked.npz", recording)
 
 
 def _live_picture(step: LiveStep) -> np.ndarray:
