@@ -10,9 +10,9 @@ of the words. Here is what is left of the one table, three seeds each:
     reach     the thing's size from the reach alone, persons P1 and P2 unseen: G-HTT's family and the skeleton networks trained
               on reaches, the flattened VAE as it is after ghtt-tables (it saw whole recordings)
 
-Letters show one hand and no body, so what couples body and hands has nothing to couple there. The linear model is logistic regression on the plain transformer's features
-at ten frames. An interval resamples seeds and, within them, sessions (words), recordings (letters) or trials (reaches; with two
-people, people cannot be resampled).
+Letters show one hand and no body, so what couples body and hands has nothing to couple there. The linear model is logistic
+regression on the plain transformer's features at ten frames. An interval resamples seeds and, within them, sessions (words),
+recordings (letters) or trials (reaches; two people are too few to resample).
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ from typing import Any
 from palmist.splits import FOLDS
 
 __all__ = [
-    "BODY_HAND", "BODY_HAND_BOTH", "MOTION", "ROOT", "SKELETONS_ELSEWHERE", "TABLE_SEEDS", "VIDEO_TEXT", "Job", "body_hand_jobs",
+    "BODY_HAND", "BODY_HAND_BOTH", "MOTION", "ROOT", "SKELETONS_ELSEWHERE", "TABLE_SEEDS", "VIDEO_TEXT", "Job",
+    "body_hand_jobs",
     "fold_of_person", "jobs", "motion_jobs", "other_fold_jobs", "plain_jobs", "reach_jobs", "skeletons_elsewhere_jobs",
     "table_jobs", "train_job", "train_missing", "video_text_jobs",
 ]  # fmt: skip
