@@ -18,14 +18,14 @@ recordings (letters) or trials (reaches; two people are too few to resample).
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from palmist.benchmark import plan
 from palmist.benchmark.kept import measured
+from palmist.checkpoint import load_checkpoint
 from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
 from palmist.evaluation.ghtt import load_ghtt, recognise
 from palmist.inputs.action_bank import pad_sequences
@@ -43,7 +43,7 @@ from palmist.tasks.plain_transformer import load_plain, recognise_plain
 from palmist.tasks.rivals import load_rival, recognise_rival
 from palmist.tasks.skeletons import load_bharnet, recognise_skeletons
 
-__all__ = ["LETTERS", "REACH", "linear", "open_sets"]
+__all__ = ["LETTERS", "REACH", "linear", "open_sets", "recogniser"]
 
 _COMMAND = "palmist benchmark quality --only open_sets"
 WORDS_A, WORDS_B = "asl_words/cross_signer_a", "asl_words/cross_signer_b"
@@ -121,19 +121,24 @@ def _kept(folder: Path, part: str, items: Items, labels: tuple[str, ...]) -> np.
 
 
 def _hits(folder: Path, items: Items, labels: tuple[str, ...]) -> dict[str, np.ndarray]:
-    checkpoint, model = folder / "last", folder.name.split("_", 1)[1].removeprefix("b_").removeprefix("reach_")
-    if model == "a":
-        probabilities = torch.from_numpy(recognise(load_ghtt(checkpoint), items, labels).probabilities)
-    elif model == "flattened":
-        probabilities, _ = recognise_rival(load_flattened(checkpoint), items, labels)
-    elif model in ("htt", "recognition_only"):
-        probabilities, _ = recognise_rival(load_rival(checkpoint), items, labels)
-    elif model.endswith("plain_transformer"):
-        probabilities, _ = recognise_plain(load_plain(checkpoint), items, labels)
-    else:
-        probabilities = recognise_skeletons(load_bharnet(checkpoint), items, labels)[0]["fused"]
     truth = np.array([labels.index(label) for _, label in items])
-    return {"hits": (probabilities.argmax(1).numpy() == truth).astype(float)}
+    return {"hits": (recogniser(folder / "last")(items, labels).argmax(1) == truth).astype(float)}
+
+
+def recogniser(checkpoint: Path) -> Callable[[Items, tuple[str, ...]], np.ndarray]:
+    """What gives a trained model's probabilities (N, L) of items among labels."""
+    kind = load_checkpoint(checkpoint).config["model"]
+    if kind == "ghtt":
+        ghtt = load_ghtt(checkpoint)
+        return lambda items, labels: recognise(ghtt, items, labels).probabilities
+    if kind == "bharnet":
+        bharnet = load_bharnet(checkpoint)
+        return lambda items, labels: np.asarray(recognise_skeletons(bharnet, items, labels)[0]["fused"])
+    if kind == "plain_transformer":
+        plain = load_plain(checkpoint)
+        return lambda items, labels: np.asarray(recognise_plain(plain, items, labels)[0])
+    rival = load_flattened(checkpoint) if kind == "flattened" else load_rival(checkpoint)
+    return lambda items, labels: np.asarray(recognise_rival(rival, items, labels)[0])
 
 
 def _record(part: str, model: str, hits: np.ndarray, groups: np.ndarray, seeds: Sequence[int]) -> BenchmarkRecord:

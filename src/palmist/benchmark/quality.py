@@ -423,6 +423,7 @@ SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "bharnet": _of("body_hand", "body_hand"),
     "plain_transformer": _of("plain", "plain_transformer"),
     "open_sets": _of("open_sets", "open_sets"),
+    "times": _of("times", "times"),
     "points": _of("video_quality", "points"),
     "video": _of("video_quality", "video"),
     "estimator": _of("estimator_quality", "estimator"),
