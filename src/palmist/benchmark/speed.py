@@ -433,7 +433,10 @@ def _seconds_of_children() -> float:
 def _quick(repeats: int) -> list[BenchmarkRecord]:
     """`palmist benchmark quality --quick` from nothing, once: the wall time of a process of its own with two threads, whatever
     ``repeats`` is."""
-    program = f"import torch\ntorch.set_num_threads({_QUICK_THREADS})\nfrom palmist.benchmark.quick import run_quick\nrun_quick()"
+    program = (
+        f"import torch\ntorch.set_num_threads({_QUICK_THREADS})\n"
+        "from palmist.benchmark.quick import run_quick\nrun_quick()\n"
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": str(_QUICK_THREADS)}
     with tempfile.TemporaryDirectory() as folder:  # trainings go into the folder in which the command runs
         for name in ("configs", "data"):
