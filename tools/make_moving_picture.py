@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 import palmist
 from palmist.benchmark.body_hand import damaged
-from palmist.demo import HORIZON, OBSERVED
+from palmist.cli.demo import HORIZON, OBSERVED
 from palmist.reading import Reading
 from palmist.view.overlay import draw_fan, draw_hands
 from palmist.view.picture import Place

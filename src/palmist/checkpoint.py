@@ -17,7 +17,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 CARD_FILE = "card.md"
 _STATISTICS_PREFIX = "statistics/"
+Network = TypeVar("Network", bound=nn.Module)
 _STORAGE = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -54,6 +55,11 @@ class Checkpoint:
     statistics: Mapping[str, Any] = field(default_factory=dict)
     card: str = ""
     path: Path | None = None
+
+    @property
+    def kind(self) -> str:
+        """What model it holds, for example "ghtt"; "None" where the configuration does not say."""
+        return str(self.config.get("model"))
 
 
 def save_checkpoint(
@@ -110,15 +116,16 @@ def save_checkpoint(
     return path
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint folder to the CPU.
+def load_checkpoint(path: str | Path, *kinds: str) -> Checkpoint:
+    """Read a checkpoint folder to the CPU; with `kinds` only one that holds a model of these.
 
     Raises:
-        InputError: the folder or a file in it is missing, damaged, cut off, or of a version that is not known.
+        InputError: the folder or a file in it is missing, damaged, cut off, of a version that is not known, or of another
+            kind.
 
     Example:
-        >>> checkpoint = load_checkpoint("runs/demo/best")
-        >>> load_model_state(model, checkpoint.state)
+        >>> checkpoint = load_checkpoint("runs/demo/best", "trec")
+        >>> network = with_weights(TRec(config), checkpoint)
     """
     path = settle_folder(Path(path))
     if not path.is_dir():
@@ -142,7 +149,17 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             state[name] = tensor.float() if tensor.is_floating_point() else tensor
     card = path / CARD_FILE
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    return Checkpoint(state=state, config=header["config"], statistics=statistics, card=text, path=path)
+    checkpoint = Checkpoint(state=state, config=header["config"], statistics=statistics, card=text, path=path)
+    if kinds and checkpoint.kind not in kinds:
+        expected = kinds[0] if len(kinds) == 1 else f"one of {', '.join(kinds)}"
+        raise InputError(f"{path} holds a model of kind '{checkpoint.kind}'; expected {expected}")
+    return checkpoint
+
+
+def with_weights(network: Network, checkpoint: Checkpoint) -> Network:
+    """`network` with a checkpoint's weights, in evaluation mode and without gradients; InputError as `load_model_state`."""
+    load_model_state(network, checkpoint.state, str(checkpoint.path or "the checkpoint"))
+    return network.eval().requires_grad_(False)
 
 
 def load_model_state(module: nn.Module, state: Mapping[str, Tensor], source: str = "the checkpoint") -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from palmist.checkpoint import load_checkpoint, load_model_state
+from palmist.checkpoint import load_checkpoint, with_weights
 from palmist.errors import InputError
 from palmist.files.input_files import damage_named
 from palmist.inference.action_curve import action_curve
@@ -74,8 +74,7 @@ def load(name_or_path: str | Path = DEFAULT_MODEL) -> Reader:
         )
     with damage_named(path / "config.json", "the settings of a G-HTT"):
         model = GHTT(GHTTConfig.from_dict(config["ghtt"]))
-        load_model_state(model, checkpoint.state, str(path))
-        return Reader(model.eval().requires_grad_(False), name, config)
+        return Reader(with_weights(model, checkpoint), name, config)
 
 
 class Reader:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.files.npz import load_arrays, save_arrays
+from palmist.files.npz import load_arrays, save_arrays, text_of
 from palmist.recording import ActionSegment, Body, Recording, check_joint_shape
 
 FORMAT = "palmist-recording"
@@ -176,7 +176,7 @@ def read_fields(path: str | Path) -> dict[str, Any]:
         if "body_joints" in arrays:
             joints = arrays["body_joints"]
             valid = arrays.get("body_valid", np.ones(joints.shape[:2], bool))
-            layout = _text(arrays, "body_layout") if "body_layout" in arrays else "mediapipe25"
+            layout = text_of(arrays, "body_layout") if "body_layout" in arrays else "mediapipe25"
             fields["body"] = Body(joints, valid, layout, arrays.get("body_confidence"))
         if "camera_pose" in arrays:
             fields["camera"] = {**(fields.get("camera") or {}), "pose": arrays["camera_pose"]}
@@ -206,7 +206,7 @@ def _read_metadata(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
             raise InputError(f"the array 'metadata' is not the JSON text that Palmist writes ({error})") from error
     for key in _TEXT_FIELDS:
         if key in arrays:
-            fields[key] = _text(arrays, key)
+            fields[key] = text_of(arrays, key)
     if "aspect" in arrays:
         fields["aspect"] = float(arrays["aspect"])
     if "absent_joints" in arrays:
@@ -217,12 +217,6 @@ def _read_metadata(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     if "metadata" not in arrays and "frame" not in fields and fields["space"] != "metric":
         fields["frame"] = "image"
     return fields
-
-
-def _text(arrays: dict[str, np.ndarray], key: str) -> str:
-    if arrays[key].dtype.kind != "U" or arrays[key].ndim != 0:
-        raise InputError(f"'{key}' is an array of type {arrays[key].dtype}; expected one piece of text")
-    return str(arrays[key])
 
 
 def _read_joints(arrays: dict[str, np.ndarray]) -> np.ndarray:

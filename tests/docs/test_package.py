@@ -71,7 +71,7 @@ def test_what_is_wrong_in_a_source_archive_is_found(tool: ModuleType) -> None:
     names = archive_names()
     for extra in ("data/asl_words/asl_words.npz", "data/videos/02_cups.mp4", "tests/conftest.py", "viewer/node_modules/a.js"):
         assert any(extra in fault for fault in tool.archive_faults([*names, f"palmist-0.1.0/{extra}"]))
-    for file in ("LICENSE", "data/videos/LICENSE-Apache-2.0.txt", "src/palmist/store.py"):
+    for file in ("LICENSE", "data/videos/LICENSE-Apache-2.0.txt", "src/palmist/recording.py"):
         left = [name for name in names if name != f"palmist-0.1.0/{file}"]
         assert len(left) == len(names) - 1
         assert len(list(tool.archive_faults(left))) == 1

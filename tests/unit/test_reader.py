@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import palmist
-from palmist.demo import demo_recordings
+from palmist.demo_data import demo_recordings
 from palmist.errors import InputError
 from palmist.reader import Reader
 

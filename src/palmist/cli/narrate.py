@@ -1,4 +1,4 @@
-"""What `palmist narrate` does: hands and things in clips, said in sentences; written as JSONL and csv."""
+"""`palmist narrate`: hands and things in clips, said in sentences; written as JSONL and csv."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.markup import escape
 
+from palmist.cli.options import JsonFile
 from palmist.cli.output import console, progress, say, table, write_json
 from palmist.cli.read import use_one_thread
 from palmist.errors import InputError
@@ -22,10 +24,43 @@ if TYPE_CHECKING:
     from palmist.narration.rewrite import Rewriter
     from palmist.narration.run import Summary
 
-__all__ = ["LanguageModel", "run_narrate"]
+__all__ = ["LanguageModel", "narrate", "run_narrate"]
 
 _MOST_ROWS = 60  # of the table; the files have them all
 _MOST_FAILURES = 10
+
+
+def narrate(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A video, a folder of videos, or a csv of clips.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder for narrations.jsonl and .csv; a run goes on where one stopped.")
+    ] = None,
+    detector: Annotated[str, typer.Option(help="Who finds hands and things: mediapipe, detections or network.")] = "mediapipe",
+    weights: Annotated[Path | None, typer.Option(metavar="FILE", help="Of the network, or MediaPipe's .task model.")] = None,
+    detections: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Detections made before; for several videos a folder of such files.")
+    ] = None,
+    clip_seconds: Annotated[float, typer.Option(metavar="SECONDS", help="Videos are cut in clips of this length.")] = 4.0,
+    root: Annotated[Path | None, typer.Option(metavar="DIR", help="A csv's videos lie here; default: beside it.")] = None,
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="OpenAI-compatible endpoint that rewrites, else PALMIST_LLM_URL; key in PALMIST_LLM_KEY."
+        ),
+    ] = None,
+    llm_model: Annotated[str | None, typer.Option(metavar="NAME", help="Its model; else PALMIST_LLM_MODEL.")] = None,
+    no_llm: Annotated[bool, typer.Option("--no-llm", help="No rewriting, whatever PALMIST_LLM_URL says.")] = False,
+    ray: Annotated[int | None, typer.Option(metavar="N", min=1, help="Narrate with N workers of Ray Data.")] = None,
+    ray_address: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Of a Ray cluster; default: this machine.")] = None,
+    picture: Annotated[bool, typer.Option("--picture", help="Write a picture of each clip to DIR/pictures.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Say in sentences how hands and the things that they hold move."""
+    from palmist.narration.many import DetectorChoice, RayOptions
+
+    workers = None if ray is None and ray_address is None else RayOptions(ray or 2, ray_address)
+    choice = DetectorChoice(detector, weights, detections)
+    run_narrate(source, out, choice, clip_seconds, root, LanguageModel(llm, llm_model, no_llm), workers, picture, json_file)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from palmist.errors import InputError
+from palmist.files.whole_file import write_whole
 
 if TYPE_CHECKING:
     from palmist.evaluation.benchmark_record import BenchmarkRecord
@@ -115,9 +116,7 @@ def write_json(target: str | None, value: Any) -> None:
         return
     path = Path(target)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, text)
 
 
 def _is_large(value: Any) -> bool:

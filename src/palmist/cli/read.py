@@ -1,17 +1,20 @@
-"""What `palmist read` prints and writes."""
+"""`palmist read`: what reads a source, and what is printed and written of recordings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from palmist.cli.options import JsonFile
 from palmist.cli.output import console, progress, table, write_json
 from palmist.errors import InputError
+from palmist.model_zoo import DEFAULT_MODEL, VIDEO_KINDS, kind_of
 
 if TYPE_CHECKING:
     from palmist.inference.fusion import Fusion
@@ -19,6 +22,69 @@ if TYPE_CHECKING:
     from palmist.reading import Reading
 
 _VIDEO = {".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"}
+
+
+def read(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A recording (.npz), a store, a video, or webcam:0.")],
+    model: Annotated[
+        str,
+        typer.Option("--model", "-m", help="A model's name or a checkpoint's folder; several with commas answer together."),
+    ] = DEFAULT_MODEL,
+    futures: Annotated[int, typer.Option(min=0, max=1000, help="How many possible futures.")] = 20,
+    horizon: Annotated[float, typer.Option(metavar="SECONDS", help="How far ahead.")] = 1.0,
+    observe_until: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Read only up to this time; the rest is the truth to compare with."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="A taxonomy of the model, or your own labels with commas between them.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the futures.")] = 0,
+    factor: Annotated[float, typer.Option(min=0, help="How far the futures may stray (sampling factor).")] = 5.0,
+    hands: Annotated[
+        str,
+        typer.Option(
+            metavar="WHO",
+            help="Video: who finds hands: mediapipe, estimator (or the folder of its checkpoint), a file of detections (.npz).",
+        ),
+    ] = "mediapipe",
+    hand_model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Video: your own .task model, else that of palmist fetch hands."),
+    ] = None,
+    mirrored: Annotated[bool, typer.Option("--mirrored", help="Video: mirrored, as selfie cameras give it.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Video: read it at its own pace, as a webcam is read.")] = False,
+    seconds: Annotated[float | None, typer.Option(min=0, help="Webcam and --live: stop after this time.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Webcam and --live: of the browser view; 0: a free one.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a page, each reading as a recording, and a video's overlay.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Read recordings, a video or a webcam: refine the poses, recognise the action, predict futures."""
+    from palmist.cli.video import HandOptions, LiveOptions, run_read_live, run_read_video, run_recognise_video
+
+    options: dict[str, Any] = {
+        "futures": futures, "horizon": horizon, "observe_until": observe_until, "seed": seed, "factor": factor,
+        "labels": labels,
+    }  # fmt: skip
+    finder = HandOptions(hand_model, mirrored, hands)
+    if "," in model and not Path(model).exists():
+        from palmist.cli.fusion import run_read_together
+
+        run_read_together(source, model, options, finder, live, out, json_file)
+        return
+    pixels_only = kind_of(model) in VIDEO_KINDS
+    if pixels_only and (live or not is_video(source)):
+        raise InputError(f"{model} reads video files, and the source is {source}; give a video, or leave --model out")
+    if pixels_only:
+        run_recognise_video(source, model, options, out, json_file)
+    elif source.startswith("webcam:") or (live and is_video(source)):
+        run_read_live(source, model, options, finder, LiveOptions(seconds, port), out, json_file)
+    elif is_video(source):
+        run_read_video(source, model, options, finder, out, json_file)
+    else:
+        run_read(source, model, options, out, json_file)
 
 
 def is_video(source: str) -> bool:

@@ -1,16 +1,43 @@
-"""What `palmist index` and `palmist search` do."""
+"""`palmist index` and `palmist search`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.markup import escape
 
+from palmist.cli.options import JsonFile
 from palmist.cli.output import busy, console, progress, say, table, write_json
 from palmist.errors import InputError
 
 DEFAULT_VIDEO_TEXT = "egovideo-words"
+
+
+def index(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A video, a folder of videos, a rendered folder, or a store of recordings.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="INDEX", help="Folder of the index; a run adds to one that is there.")],
+    model: Annotated[str, typer.Option("--model", "-m", help="A video-text model's name or folder.")] = DEFAULT_VIDEO_TEXT,
+    clip_seconds: Annotated[float, typer.Option(metavar="SECONDS", help="How long clips are, about.")] = 4.0,
+    json_file: JsonFile = None,
+) -> None:
+    """Make videos searchable: cut them into clips and keep a vector of each. Needs the extra 'search'."""
+    run_index(source, out, model, clip_seconds, json_file)
+
+
+def search(
+    index_path: Annotated[Path, typer.Argument(metavar="INDEX", help="A folder made by palmist index.")],
+    text: Annotated[str | None, typer.Argument(metavar="[SENTENCE]", help="For example 'right hand lifts the cup'.")] = None,
+    like: Annotated[Path | None, typer.Option(metavar="VIDEO", help="Look for clips like this video instead.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many clips.")] = 10,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Where the index's model lies; default: its name.")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Find clips in an index by a sentence or by a video. Needs the extra 'search'."""
+    run_search(index_path, text, like, model, top, json_file)
 
 
 def run_index(source: str, out: Path, model: str, clip_seconds: float, json_file: str | None) -> None:

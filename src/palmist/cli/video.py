@@ -117,34 +117,6 @@ def write_video_reading(source: str, result: VideoReading, reader: Reader, futur
     result.reading.save(out / "recordings" / f"{name}.npz")
 
 
-def run_prepare_videos(dataset: str, root: Path | None, out: Path | None, example: bool, json_file: str | None) -> None:
-    """List a set of videos and say how to train on it; with `example` a made-up one is written to `root` first."""
-    from collections import Counter
-
-    from palmist.cli.output import say, table
-    from palmist.video_sets import video_set
-
-    entry = video_set(dataset)
-    if out is not None:
-        raise InputError(f"{dataset} is a set of videos, which are read where they lie; leave --out {out} out")
-    if root is None:
-        raise InputError(f"{dataset} needs --root DIR, the folder where it lies; fetch it from {entry.url}")
-    if example:
-        say(f"a made-up {dataset} is written to {entry.example(root)}; nobody was recorded for it")
-    if not root.is_dir():
-        raise InputError(f"--root {root} is not a folder; expected the folder that holds {dataset}")
-    listed = entry.read(root)
-    splits = Counter(video.split or "all" for video in listed.entries)
-    shown, rows = console(json_file), table(None, ("split", "left"), ("videos", "right"))
-    for split, count in sorted(splits.items()):
-        rows.add_row(split, f"{count:,}")
-    shown.print(rows)
-    there = f"{len(listed.entries):,} videos of {len(listed.labels)} labels are listed"
-    shown.print(f"{there}; train on them with --data.sets.{dataset}.root {root}", highlight=False, soft_wrap=True)
-    facts = {"dataset": dataset, "videos": len(listed.entries), "labels": len(listed.labels), "splits": dict(splits)}
-    write_json(json_file, {"format": "palmist-prepare-videos", "version": 1, **facts, "licence": entry.licence})
-
-
 def run_recognise_video(source: str, model: str, options: dict[str, Any], out: Path | None, json_file: str | None) -> None:
     """Name the action by a network that sees pixels only: a table, and with --out a picture of the motion that it sees. A
     video-text model chooses among --labels, sentences with commas between them."""

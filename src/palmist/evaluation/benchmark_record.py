@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime
 import json
 import math
-import os
 import platform
 import re
 import subprocess
@@ -22,6 +21,7 @@ from typing import Any
 
 from palmist.errors import InputError
 from palmist.files.input_files import damage_named, read_json
+from palmist.files.whole_file import write_whole
 
 #: Begins the names of numbers of shortened trainings, which no results file takes (`palmist.benchmark.quick`).
 QUICK = "quick/"
@@ -156,10 +156,8 @@ def write_records(path: str | Path, records: Iterable[BenchmarkRecord]) -> list[
     merged.update({record.name: record for record in records})
     ordered = [merged[name] for name in sorted(merged)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
     text = json.dumps([record.to_json() for record in ordered], indent=1, ensure_ascii=False, allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, text + "\n")
     return ordered
 
 

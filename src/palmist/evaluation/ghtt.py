@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 
 from palmist import pose_vector
-from palmist.checkpoint import load_checkpoint, load_model_state
-from palmist.errors import InputError
+from palmist.checkpoint import load_checkpoint, with_weights
 from palmist.evaluation.forecasts import ForecastWindow
 from palmist.inputs.action_bank import clip_tokens, pad_sequences
 from palmist.inputs.pose_bank import NoiseConfig, PoseBank, WindowDataset, add_pose_noise
@@ -27,6 +26,7 @@ from palmist.inputs.windows import PoseSequence, to_model_space, to_pose_sequenc
 from palmist.models.ghtt import GHTT, GHTTConfig
 from palmist.models.ghtt_flows import go_on_from_last_hand
 from palmist.models.ghtt_pose_block import PBlock
+from palmist.models.label_table import learnt_labels
 from palmist.recording import Recording
 
 __all__ = ["Recognition", "RefinementScore", "forecast", "load_ghtt", "recognise", "refine_vectors", "score_refinement"]
@@ -55,9 +55,7 @@ def recognise(model: GHTT, items: Sequence[tuple[Recording, str]], labels: Seque
     """
     block = model.a
     assert block is not None
-    table = {name: i for i, name in enumerate(block.config.labels)}
-    learnt = [i for i, name in enumerate(labels) if name in table]
-    rows = torch.tensor([table[labels[i]] for i in learnt])
+    learnt = learnt_labels(block.config.labels, labels)
     longest = block.config.max_clips * model.p.config.clip_length
     sequences = [to_pose_sequence(recording, model.p.config.rate) for recording, _ in items]
     order = sorted(range(len(items)), key=lambda i: len(sequences[i]))
@@ -70,8 +68,8 @@ def recognise(model: GHTT, items: Sequence[tuple[Recording, str]], labels: Seque
             tokens = clip_tokens(hands, sequences[owners[0]].space, model.p, block.config)
             phase = torch.arange(tokens.clips.shape[1]).expand(len(owners), -1) + first // model.p.config.clip_length
             code = block.encode(tokens.mid_levels, tokens.clips, phase, None, tokens.context, tokens.context_known)
-            scores = block.similarities(code.mean)[:, rows] / block.config.temperature
-            result[np.ix_(owners, learnt)] += scores.softmax(-1).double().numpy()
+            scores = block.similarities(code.mean)[:, learnt.rows] / block.config.temperature
+            result[np.ix_(owners, learnt.columns)] += scores.softmax(-1).double().numpy()
     result /= result.sum(1, keepdims=True)
     truth = np.array([list(labels).index(label) for _, label in items])
     return Recognition(result, truth, tuple(labels))
@@ -280,9 +278,5 @@ def at_future_times(window: ForecastWindow, observed: PoseSequence, futures: np.
 
 def load_ghtt(path: str | Path) -> GHTT:
     """The G-HTT of a checkpoint, in evaluation mode and without gradients; the A-block is absent in a P run's."""
-    checkpoint = load_checkpoint(path)
-    if checkpoint.config.get("model") != "ghtt":
-        raise InputError(f"{path} holds a model of kind {checkpoint.config.get('model')!r}; expected a G-HTT checkpoint")
-    model = GHTT(GHTTConfig.from_dict(checkpoint.config["ghtt"]))
-    load_model_state(model, checkpoint.state, str(path))
-    return model.eval().requires_grad_(False)
+    checkpoint = load_checkpoint(path, "ghtt")
+    return with_weights(GHTT(GHTTConfig.from_dict(checkpoint.config["ghtt"])), checkpoint)

@@ -136,6 +136,13 @@ def scaled(array: np.ndarray, scale: float | np.ndarray) -> np.ndarray:
     return out
 
 
+def text_of(arrays: Mapping[str, np.ndarray], key: str) -> str:
+    """The one piece of text that an array holds; InputError for anything else."""
+    if arrays[key].dtype.kind != "U" or arrays[key].ndim != 0:
+        raise InputError(f"'{key}' is an array of type {arrays[key].dtype}; expected one piece of text")
+    return str(arrays[key])
+
+
 def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write a compressed .npz, whole or not at all; its folder is made. InputError when the place cannot be written to."""
     # Two threads or processes may write the same file.

@@ -31,6 +31,7 @@ import numpy as np
 
 from palmist.errors import InputError
 from palmist.inference.calibration import LEAST, UNCALIBRATED, Calibration, load_calibration, temper
+from palmist.inference.label_shares import LabelShares
 from palmist.inference.read_video import VideoReading, read_video
 from palmist.inference.recogniser import choose_labels
 from palmist.inference.video_text import VideoTextReader, load_video_text
@@ -124,7 +125,7 @@ class Member:
 
 
 @dataclass(frozen=True, eq=False)
-class MemberAnswer:
+class MemberAnswer(LabelShares):
     """What one member says: tempered probabilities (L,) of the fusion's labels; weight: its share of the fusion."""
 
     name: str
@@ -134,21 +135,10 @@ class MemberAnswer:
     weight: float
     calibration: Calibration
 
-    @property
-    def label(self) -> str:
-        return self.labels[int(self.probabilities.argmax())]
-
-    @property
-    def probability(self) -> float:
-        return float(self.probabilities.max())
-
     def to_json(self) -> dict[str, Any]:
         """Plain values: model, sees, label, probability, probabilities by label, weight, calibration."""
-        shares = {label: round(float(share), 6) for label, share in zip(self.labels, self.probabilities, strict=True)}
-        return {
-            "model": self.name, "sees": self.sees, "label": self.label, "probability": shares[self.label],
-            "probabilities": shares, "weight": round(self.weight, 6), "calibration": self.calibration.to_json(),
-        }  # fmt: skip
+        facts = {"weight": round(self.weight, 6), "calibration": self.calibration.to_json()}
+        return {"model": self.name, "sees": self.sees, **self.shares_to_json(), **facts}
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ import torch
 
 from palmist.errors import InputError
 from palmist.evaluation.videos import load_tested
+from palmist.inference.label_shares import LabelShares
 from palmist.model_zoo import VIDEO_KINDS, VIDEO_TEXT_KINDS, checkpoint_path, kind_of
 from palmist.models.trec import TRec
 from palmist.video_sets import StoredVideos, TrackReader, VideoEntry
@@ -35,7 +36,7 @@ _SIDE, _COLUMNS = 480, 4  # of a picture in `draw`
 
 
 @dataclass(frozen=True)
-class VideoAction:
+class VideoAction(LabelShares):
     """The action of a video: every label with its probability, in the network's order. views: clips times crops."""
 
     name: str
@@ -43,21 +44,9 @@ class VideoAction:
     probabilities: np.ndarray
     views: int = 1
 
-    @property
-    def label(self) -> str:
-        return self.labels[int(self.probabilities.argmax())]
-
-    @property
-    def probability(self) -> float:
-        return float(self.probabilities.max())
-
     def to_json(self) -> dict[str, Any]:
         """Plain values: name, label, probability, probabilities by label, views."""
-        shares = {label: round(float(share), 6) for label, share in zip(self.labels, self.probabilities, strict=True)}
-        return {
-            "name": self.name, "label": self.label, "probability": shares[self.label], "probabilities": shares,
-            "views": self.views,
-        }  # fmt: skip
+        return {"name": self.name, **self.shares_to_json(), "views": self.views}
 
 
 def load_video_reader(name_or_path: str | Path) -> VideoReader:

@@ -17,17 +17,18 @@ import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from palmist.errors import InputError
+from palmist.files.weights import named_tensors, read_state
 
 __all__ = ["convert_clip", "load_clip"]
 
-_KINDS = "the state dict of a CLIP with a vision transformer (OpenAI, open_clip or Hugging Face), such as ViT-B-16"
+_WHOSE = "a CLIP with a vision transformer (OpenAI, open_clip or Hugging Face), such as ViT-B-16"
+_KINDS = f"the state dict of {_WHOSE}"
 _LEFT_OUT = re.compile(r"logit_scale|logit_bias|input_resolution|context_length|vocab_size|(.*\.)?(attn_mask|position_ids)")
 
 # Patterns of names in a file, and what they are here; \1 is the rest. Vision and text blocks have the same insides.
@@ -87,22 +88,7 @@ def load_clip(path: str | Path, grid: tuple[int, int] | None = None, text_length
             f"python -c \"import torch; torch.save(torch.jit.load('{path.name}', 'cpu').state_dict(), 'clip.pt')\" "
             "and give clip.pt"
         )
-    state: Any
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)  # a pickle that would run code is refused
-    except Exception as error:  # a damaged file can fail in any way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as weights ({reason}); expected {_KINDS}") from error
-    for wrapping in ("state_dict", "model"):
-        if isinstance(state, Mapping) and isinstance(state.get(wrapping), Mapping):
-            state = state[wrapping]
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} holds something else than named tensors; expected {_KINDS}")
+    state = named_tensors(read_state(path, _WHOSE), path, _WHOSE, ("state_dict", "model"))
     return convert_clip(state, grid, text_length, str(path))
 
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from palmist.errors import InputError
 from palmist.models.global_batch import masked_mean
+from palmist.models.label_table import unit_features
 from palmist.models.layers import Batch, EncoderLayer, Linear, Parts, sinusoidal_code
 from palmist.pose_vector import DIM, INTER_HAND, LEFT_JOINTS, LEFT_MOTION, RIGHT_JOINTS, RIGHT_MOTION, THUMB_CMC_SLOTS
 
@@ -116,13 +117,7 @@ class FeatureNetwork(nn.Module):
 
         Raises InputError for a wrong number of rows or channels.
         """
-        expected = (len(names), self.config.label_dim)
-        if tuple(features.shape) != expected:
-            raise InputError(
-                f"label features have shape {tuple(features.shape)}, expected {expected} for {len(names)} labels; "
-                "encode each label once with the text encoder of this network"
-            )
-        self.label_table = F.normalize(features.detach().to(self.label_in.weight), dim=-1)
+        self.label_table = unit_features(features, (len(names), self.config.label_dim), self.label_in.weight)
         self.config = replace(self.config, labels=tuple(names))
 
     def features(self, frames: Tensor, known: Tensor, mask: Tensor) -> Tensor:

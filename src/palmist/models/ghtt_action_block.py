@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from palmist.errors import InputError
 from palmist.models.global_batch import masked_mean
+from palmist.models.label_table import unit_features
 from palmist.models.layers import (
     Batch,
     Decoder,
@@ -185,13 +186,7 @@ class ABlock(nn.Module):
         Raises:
             InputError: wrong number of rows or channels.
         """
-        expected = (len(names), self.config.label_dim)
-        if tuple(features.shape) != expected:
-            raise InputError(
-                f"label features have shape {tuple(features.shape)}, expected {expected} for {len(names)} labels; "
-                "encode each label once with the text encoder of this checkpoint"
-            )
-        self.label_table = F.normalize(features.detach().to(self.label_in.weight), dim=-1)
+        self.label_table = unit_features(features, (len(names), self.config.label_dim), self.label_in.weight)
         self.config = replace(self.config, labels=tuple(names))
 
     def label_features(self) -> Tensor:

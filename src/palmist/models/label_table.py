@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -38,12 +39,7 @@ class LabelTable(nn.Module):
     def set_features(self, features: Tensor, names: Sequence[str] | None = None) -> None:
         """Text features (L, label_dim), one per label, normalised to length 1 here; InputError for a wrong shape."""
         expected = (len(self) if names is None else len(names), self.features.shape[1])
-        if tuple(features.shape) != expected:
-            raise InputError(
-                f"label features have shape {tuple(features.shape)}, expected {expected}; "
-                "encode each label once with the text encoder of this network"
-            )
-        self.features = F.normalize(features.detach().to(self.project.weight), dim=-1)
+        self.features = unit_features(features, expected, self.project.weight)
 
     def similarities(self, latent: Tensor) -> Tensor:
         """Cosine between (B, D) and every projected label -> (B, L)."""
@@ -62,6 +58,40 @@ class LabelTable(nn.Module):
         labelled, index = label >= 0, label.clamp_min(0)
         distance = masked_mean((latent - self.project(self.features)[index]).abs().float(), labelled.unsqueeze(-1))
         return distance, *cross_entropy(self.scores(latent, candidates), label)
+
+
+class LearntLabels(NamedTuple):
+    """Which of some labels a network has learnt. columns: their places among the labels; rows: their rows in the network's
+    own list (N,); candidates: (L,) bool over that list."""
+
+    columns: list[int]
+    rows: Tensor
+    candidates: Tensor
+
+
+def learnt_labels(own: Sequence[str], labels: Sequence[str]) -> LearntLabels:
+    """The labels that stand in a network's own list.
+
+    >>> learnt_labels(("cup", "book"), ("pen", "cup")).columns
+    [1]
+    """
+    table = {name: row for row, name in enumerate(own)}
+    columns = [place for place, name in enumerate(labels) if name in table]
+    rows = torch.tensor([table[labels[place]] for place in columns], dtype=torch.long)
+    candidates = torch.zeros(len(table), dtype=torch.bool)
+    candidates[rows] = True
+    return LearntLabels(columns, rows, candidates)
+
+
+def unit_features(features: Tensor, expected: tuple[int, int], weight: Tensor) -> Tensor:
+    """Text features of the expected shape (L, label_dim), normalised to length 1, of `weight`'s type and place; InputError for
+    another shape."""
+    if tuple(features.shape) != expected:
+        raise InputError(
+            f"label features have shape {tuple(features.shape)}, expected {expected}, one row per label; encode each label "
+            "once with the text encoder of this network"
+        )
+    return F.normalize(features.detach().to(weight), dim=-1)
 
 
 def cross_entropy(scores: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from palmist.errors import InputError
+from palmist.files.weights import named_tensors, read_state
 from palmist.models.box_layers import clip_boxes, decode_boxes, grid_anchors, roi_align, suppress
 from palmist.perception.detection import check_frame
 from palmist.perception.hand_object_rows import THRESHOLD, from_rows
@@ -217,32 +218,21 @@ def _padded(boxes: Tensor, height: int, width: int, config: NetworkConfig) -> Te
     return torch.cat([(boxes[:, :2] - grow).clamp(min=0), torch.minimum(boxes[:, 2:] + grow, limit)], -1)
 
 
+_WHOSE = "100DOH's detector"
+
+
 def load_network(path: str | Path, config: NetworkConfig | None = None) -> HandObjectNetwork:
     """The network with local weights: a checkpoint of the authors' program (.pth) or its tensors as .safetensors.
 
     Nothing in a file is run. Raises InputError when it is missing, damaged or holds more than tensors and settings, and when
     parameters are missing, unknown or of another shape (the sentence counts and names them).
     """
-    from safetensors.torch import load_file
-
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; expected weights of 100DOH's detector (.pth or .safetensors)")
-    try:
-        safe = path.suffix == ".safetensors"
-        state: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail in any way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as weights ({reason}); expected tensors of 100DOH's detector") from error
+    state = read_state(path, _WHOSE)
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         mode = state.get("pooling_mode", "align")
         if mode != "align":
             raise InputError(f"{path} was trained with pooling '{mode}'; expected 'align', which 100DOH's detector uses")
-        state = state["model"]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} holds something else than named tensors; expected a state dict or one under 'model'")
-    network = HandObjectNetwork(config)
-    given = {str(name).removeprefix("module."): value for name, value in state.items()}
+    network, given = HandObjectNetwork(config), named_tensors(state, path, _WHOSE, ("model",))
     own = network.state_dict()
     groups = {
         "lacks": [name for name in own if name not in given and not name.endswith("num_batches_tracked")],

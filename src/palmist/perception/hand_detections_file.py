@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
-from palmist.files.npz import load_arrays
+from palmist.files.npz import load_arrays, text_of
 from palmist.perception.detection import HandDetection, check_frame
 from palmist.recording import check_time
 from palmist.skeleton import convention
@@ -167,17 +167,11 @@ def _image_landmarks(
 def _reordered(
     arrays: dict[str, np.ndarray], flat: np.ndarray | None, solid: np.ndarray | None
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    rule = convention(_text(arrays, "joint_order") if "joint_order" in arrays else "mediapipe")
+    rule = convention(text_of(arrays, "joint_order") if "joint_order" in arrays else "mediapipe")
     if rule.absent:
         raise InputError("joint_order names an order without all 21 joints; write the joints in MediaPipe's order")
     order = list(rule.order)
     return (None if flat is None else flat[:, order]), (None if solid is None else solid[:, order])
-
-
-def _text(arrays: dict[str, np.ndarray], key: str) -> str:
-    if arrays[key].dtype.kind != "U" or arrays[key].ndim != 0:
-        raise InputError(f"'{key}' is an array of type {arrays[key].dtype}; expected one piece of text")
-    return str(arrays[key])
 
 
 def _time(arrays: dict[str, np.ndarray], frame: np.ndarray) -> np.ndarray:

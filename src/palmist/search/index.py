@@ -23,7 +23,6 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -32,6 +31,7 @@ import numpy as np
 
 from palmist.errors import InputError, MissingExtraError
 from palmist.files.folder_lock import lock_folder
+from palmist.files.whole_file import write_whole
 from palmist.search.embedder import VideoTextEmbedder
 
 __all__ = ["ClipIndex", "Hit", "IndexWriter", "IndexedClip"]
@@ -231,7 +231,7 @@ class IndexWriter:
                 "format": FORMAT, "version": VERSION, "model": embedder.name, "fingerprint": embedder.fingerprint,
                 "dimension": embedder.dimension, "cutting": cutting,
             }  # fmt: skip
-            _write_whole(self.path / "index.json", json.dumps(head, ensure_ascii=False, indent=1).encode() + b"\n")
+            write_whole(self.path / "index.json", json.dumps(head, ensure_ascii=False, indent=1).encode() + b"\n")
         _refuse_other_model(self.path, head, embedder)
         if head["cutting"] != cutting:
             raise InputError(
@@ -366,21 +366,5 @@ def _write_segment(path: Path, segment: _Segment, replaces: Sequence[int]) -> No
         "clips": [asdict(clip) for clip in segment.clips], "sha256": hashlib.sha256(data).hexdigest(),
         "replaces": list(replaces),
     }  # fmt: skip
-    _write_whole(_segment_file(path, segment.number, ".faiss"), data)
-    _write_whole(_segment_file(path, segment.number, ".json"), json.dumps(facts, ensure_ascii=False).encode())
-
-
-def _write_whole(file: Path, data: bytes) -> None:
-    """Write a file that is either there in full or not at all, also when the power fails."""
-    unfinished = file.with_name(file.name + ".part")
-    with unfinished.open("wb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
-    unfinished.replace(file)
-    with suppress(OSError):  # not every system syncs folders
-        folder = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    write_whole(_segment_file(path, segment.number, ".faiss"), data)
+    write_whole(_segment_file(path, segment.number, ".json"), json.dumps(facts, ensure_ascii=False).encode())

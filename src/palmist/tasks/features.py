@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
+from palmist.checkpoint import Checkpoint, load_checkpoint, with_weights
 from palmist.config import TrainConfig, build_config, merge
 from palmist.errors import InputError
 from palmist.inputs.pose_bank import PoseBank
@@ -104,9 +104,5 @@ class FeatureTask:
 
 def load_feature_network(path: Any) -> FeatureNetwork:
     """A trained feature network, in evaluation mode."""
-    checkpoint = load_checkpoint(path)
-    if checkpoint.config.get("model") != "feature_network":
-        raise InputError(f"{path} holds a model of kind {checkpoint.config.get('model')!r}; expected 'feature_network'")
-    network = FeatureNetwork(FeatureNetworkConfig.from_dict(checkpoint.config["feature_network"]))
-    load_model_state(network, checkpoint.state)
-    return network.eval().requires_grad_(False)
+    checkpoint = load_checkpoint(path, "feature_network")
+    return with_weights(FeatureNetwork(FeatureNetworkConfig.from_dict(checkpoint.config["feature_network"])), checkpoint)

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
+from palmist.checkpoint import Checkpoint, load_checkpoint, with_weights
 from palmist.config import TrainConfig, build_config, merge
 from palmist.errors import InputError
 from palmist.inputs.action_bank import ActionDataset, ActionGroup, HandStore
@@ -221,31 +221,18 @@ class PoseGPTTask(_MotionTask):
         return Checkpoint(dict(model.state_dict()), self._facts("posegpt", asdict(model.config)), {}, card="")
 
 
-def _open(path: str | Path, kind: str) -> Checkpoint:
-    checkpoint = load_checkpoint(path)
-    if checkpoint.config.get("model") != kind:
-        raise InputError(f"{path} holds a model of kind {checkpoint.config.get('model')!r}; expected '{kind}'")
-    return checkpoint
-
-
 def _load_codec(path: str | Path) -> posegpt.MotionCodec:
-    checkpoint = _open(path, "posegpt_codec")
-    codec = posegpt.MotionCodec(posegpt.PoseGPTConfig(**checkpoint.config["posegpt"]))
-    load_model_state(codec, checkpoint.state, str(path))
-    return codec.eval().requires_grad_(False)
+    checkpoint = load_checkpoint(path, "posegpt_codec")
+    return with_weights(posegpt.MotionCodec(posegpt.PoseGPTConfig(**checkpoint.config["posegpt"])), checkpoint)
 
 
 def load_flattened(path: str | Path) -> flattened.FlattenedVAE:
     """A trained flattened VAE, in evaluation mode and without gradients; InputError for another kind of checkpoint."""
-    checkpoint = _open(path, "flattened")
-    model = flattened.FlattenedVAE(flattened.FlattenedConfig(**checkpoint.config["flattened"]))
-    load_model_state(model, checkpoint.state, str(path))
-    return model.eval().requires_grad_(False)
+    checkpoint = load_checkpoint(path, "flattened")
+    return with_weights(flattened.FlattenedVAE(flattened.FlattenedConfig(**checkpoint.config["flattened"])), checkpoint)
 
 
 def load_posegpt(path: str | Path) -> posegpt.PoseGPT:
     """A trained PoseGPT, in evaluation mode and without gradients; InputError for another kind of checkpoint."""
-    checkpoint = _open(path, "posegpt")
-    model = posegpt.PoseGPT(posegpt.PoseGPTConfig(**checkpoint.config["posegpt"]))
-    load_model_state(model, checkpoint.state, str(path))
-    return model.eval().requires_grad_(False)
+    checkpoint = load_checkpoint(path, "posegpt")
+    return with_weights(posegpt.PoseGPT(posegpt.PoseGPTConfig(**checkpoint.config["posegpt"])), checkpoint)

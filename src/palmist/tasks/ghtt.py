@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from palmist.checkpoint import Checkpoint, load_checkpoint
+from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
 from palmist.config import TrainConfig, build_config, merge
 from palmist.errors import InputError
 from palmist.inputs.action_bank import ActionDataset, ActionGroup
@@ -123,9 +123,7 @@ def _ghtt_settings(model: Mapping[str, Any], part: str) -> dict[str, Any]:
 
 def load_p_block(path: str | Path) -> PBlock:
     """The P-block of a G-HTT checkpoint, in evaluation mode and without gradients."""
-    from palmist.checkpoint import load_model_state
-
-    checkpoint = load_checkpoint(path)
+    checkpoint = load_checkpoint(path, "ghtt")
     settings = GHTTConfig.from_dict(checkpoint.config["ghtt"])
     block = PBlock(settings.p)
     state = {name[2:]: tensor for name, tensor in checkpoint.state.items() if name.startswith("p.")}

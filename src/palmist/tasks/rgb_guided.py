@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
+from palmist.checkpoint import Checkpoint, load_checkpoint, with_weights
 from palmist.config import TrainConfig, build_config, merge
 from palmist.errors import InputError
 from palmist.inputs.rgb import PartPoints, drawn_parts, join_batches, recording_parts
@@ -251,13 +251,8 @@ class RGBTask:
 
 def load_rgb_guided(path: str | Path) -> RGBGuided:
     """A trained RGB branch with its skeleton, in evaluation mode and without gradients; InputError for another kind."""
-    checkpoint = load_checkpoint(path)
-    kind = str(checkpoint.config.get("model"))
-    if kind != "rgb_guided":
-        raise InputError(f"{path} holds a model of kind '{kind}'; expected rgb_guided")
-    model = RGBGuided(build_config(RGBGuidedConfig, checkpoint.config["rgb_guided"], "rgb_guided"))
-    load_model_state(model, checkpoint.state, str(path))
-    return model.eval().requires_grad_(False)
+    checkpoint = load_checkpoint(path, "rgb_guided")
+    return with_weights(RGBGuided(build_config(RGBGuidedConfig, checkpoint.config["rgb_guided"], "rgb_guided")), checkpoint)
 
 
 @torch.no_grad()

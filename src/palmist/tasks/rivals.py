@@ -13,15 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
+from palmist.checkpoint import Checkpoint, load_checkpoint, with_weights
 from palmist.config import TrainConfig, build_config, merge
-from palmist.errors import InputError
 from palmist.inputs.action_bank import ActionDataset, ActionGroup, pad_sequences
 from palmist.inputs.augment import HandBatch
 from palmist.inputs.pose_bank import NoiseConfig, add_pose_noise
 from palmist.inputs.windows import body_context, to_pose_sequence
 from palmist.models.baselines import htt, recognition_only
 from palmist.models.baselines.flattened import FlattenedVAE
+from palmist.models.label_table import learnt_labels
 from palmist.pose_vector import encode, reset_first_motion
 from palmist.recording import Recording
 from palmist.tasks.labelled import LabelledDataConfig, LabelledTask, preset_settings
@@ -128,14 +128,9 @@ class RivalTask(LabelledTask):
 
 def load_rival(path: str | Path) -> Rival:
     """A trained rival, in evaluation mode and without gradients; InputError for a checkpoint of another kind."""
-    checkpoint = load_checkpoint(path)
-    kind = str(checkpoint.config.get("model"))
-    if kind not in _KINDS:
-        raise InputError(f"{path} holds a model of kind '{kind}'; expected one of {', '.join(_KINDS)}")
-    network, config, _ = _KINDS[kind]
-    model: Rival = network(config(**checkpoint.config[kind]))
-    load_model_state(model, checkpoint.state, str(path))
-    return model.eval().requires_grad_(False)
+    checkpoint = load_checkpoint(path, *_KINDS)
+    network, config, _ = _KINDS[checkpoint.kind]
+    return with_weights(network(config(**checkpoint.config[checkpoint.kind])), checkpoint)
 
 
 @torch.no_grad()
@@ -147,11 +142,7 @@ def recognise_rival(
     Returns:
         probabilities (N, L) and the true index (N,).
     """
-    table = {name: row for row, name in enumerate(model.config.labels)}
-    learnt = [i for i, name in enumerate(labels) if name in table]  # the others get probability 0
-    rows = torch.tensor([table[labels[i]] for i in learnt])
-    candidates = torch.zeros(len(table), dtype=torch.bool)
-    candidates[rows] = True
+    learnt = learnt_labels(model.config.labels, labels)  # the others get probability 0
     step = round(RATE / model.config.rate)
     found = []
     for first in range(0, len(items), batch_size):
@@ -162,6 +153,7 @@ def recognise_rival(
         tokens = frame_tokens(hands, sequences[0].space)
         body = () if isinstance(model, FlattenedVAE) else (tokens.context, tokens.context_known)
         share = torch.zeros(len(part), len(labels))
-        share[:, learnt] = model.recognise(tokens.frames, tokens.known, tokens.mask, candidates, *body)[:, rows]
+        found_here = model.recognise(tokens.frames, tokens.known, tokens.mask, learnt.candidates, *body)
+        share[:, learnt.columns] = found_here[:, learnt.rows]
         found.append(share)
     return torch.cat(found), torch.tensor([labels.index(label) for _, label in items])

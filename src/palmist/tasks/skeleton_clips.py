@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
+from palmist.checkpoint import Checkpoint, load_checkpoint, with_weights
 from palmist.config import TrainConfig, build_config, merge
 from palmist.errors import InputError
 from palmist.inputs.clip_source import ClipSource, open_clips
@@ -196,14 +196,9 @@ class TrainedClips:
 
 def load_clip_model(path: str | Path) -> TrainedClips:
     """A checkpoint of the task bharnet_clips; InputError for one of another kind."""
-    checkpoint = load_checkpoint(path)
-    kind = str(checkpoint.config.get("model"))
-    if kind != KIND:
-        raise InputError(f"{path} holds a model of kind '{kind}'; expected {KIND}")
-    model = BHaRNet(build_config(BHaRNetConfig, checkpoint.config["bharnet"], "bharnet"))
-    load_model_state(model, checkpoint.state, str(path))
-    settings = build_config(ClipInput, checkpoint.config["clips"], "clips")
-    return TrainedClips(model.eval().requires_grad_(False), settings)
+    checkpoint = load_checkpoint(path, KIND)
+    model = with_weights(BHaRNet(build_config(BHaRNetConfig, checkpoint.config["bharnet"], "bharnet")), checkpoint)
+    return TrainedClips(model, build_config(ClipInput, checkpoint.config["clips"], "clips"))
 
 
 @torch.no_grad()

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
+from palmist.checkpoint import Checkpoint, load_checkpoint, with_weights
 from palmist.config import TrainConfig, build_config, merge
-from palmist.errors import InputError
 from palmist.inputs.action_bank import ActionDataset, ActionGroup, pad_sequences
 from palmist.inputs.augment import HandBatch, TrackingFaults, add_tracking_faults
 from palmist.inputs.body_hand import body_hand_input
 from palmist.inputs.windows import REFERENCE_HAND_SIZE, to_pose_sequence
 from palmist.models.bharnet import PRESETS, BHaRNet, BHaRNetConfig, fuse
+from palmist.models.label_table import learnt_labels
 from palmist.recording import Recording
 from palmist.tasks.labelled import LabelledDataConfig, LabelledTask, preset_settings
 
@@ -38,9 +38,7 @@ class SkeletonDataConfig(LabelledDataConfig):
 class SkeletonDataset(ActionDataset):
     """Batches of augmented recordings, body and hands."""
 
-    def __init__(
-        self, groups: list[ActionGroup], data: SkeletonDataConfig, frames: int, use_augmentation: bool
-    ) -> None:
+    def __init__(self, groups: list[ActionGroup], data: SkeletonDataConfig, frames: int, use_augmentation: bool) -> None:
         super().__init__(
             groups,
             None,
@@ -70,13 +68,17 @@ class SkeletonDataset(ActionDataset):
 
 
 class SkeletonTask(LabelledTask):
-    """Train BHaRNet or one of its rivals (`model.experts`)."""
+    """Train BHaRNet or one of its rivals (`model.experts`); a subclass names another network on the same batches."""
 
     data_config = SkeletonDataConfig
+    kind: ClassVar[str] = "bharnet"
+    network: ClassVar[type[nn.Module]] = BHaRNet
+    network_config: ClassVar[type] = BHaRNetConfig
+    presets: ClassVar[Mapping[str, Any]] = PRESETS
 
-    def _config(self, config: TrainConfig, labels: Sequence[str] = ()) -> BHaRNetConfig:
-        settings = merge(preset_settings(config.model, PRESETS, "bharnet"), {"labels": list(labels)})
-        return build_config(BHaRNetConfig, settings, "model")
+    def _config(self, config: TrainConfig, labels: Sequence[str] = ()) -> Any:
+        settings = merge(preset_settings(config.model, self.presets, self.kind), {"labels": list(labels)})
+        return build_config(self.network_config, settings, "model")
 
     def _rate(self, config: TrainConfig) -> float:
         return self._config(config).rate
@@ -86,23 +88,17 @@ class SkeletonTask(LabelledTask):
 
     def build_model(self, config: TrainConfig) -> nn.Module:
         torch.manual_seed(config.seed)
-        return BHaRNet(self._config(config, self._labels(self._read(config))))
+        return self.network(self._config(config, self._labels(self._read(config))))
 
-    def collect(self, model: nn.Module, config: TrainConfig) -> Checkpoint:
-        assert isinstance(model, BHaRNet)
-        facts = {"model": "bharnet", "bharnet": asdict(model.config), "taxonomies": self._taxonomies}
+    def collect(self, model: Any, config: TrainConfig) -> Checkpoint:
+        facts = {"model": self.kind, self.kind: asdict(model.config), "taxonomies": self._taxonomies}
         return Checkpoint(dict(model.state_dict()), facts, {}, card="")
 
 
 def load_bharnet(path: str | Path) -> BHaRNet:
     """A trained BHaRNet, in evaluation mode and without gradients; InputError for a checkpoint of another kind."""
-    checkpoint = load_checkpoint(path)
-    kind = str(checkpoint.config.get("model"))
-    if kind != "bharnet":
-        raise InputError(f"{path} holds a model of kind '{kind}'; expected bharnet")
-    model = BHaRNet(build_config(BHaRNetConfig, checkpoint.config["bharnet"], "bharnet"))
-    load_model_state(model, checkpoint.state, str(path))
-    return model.eval().requires_grad_(False)
+    checkpoint = load_checkpoint(path, "bharnet")
+    return with_weights(BHaRNet(build_config(BHaRNetConfig, checkpoint.config["bharnet"], "bharnet")), checkpoint)
 
 
 class Timing(Protocol):
@@ -139,17 +135,14 @@ def recognise_skeletons(
 @torch.no_grad()
 def recognise_batches(model: BHaRNet, batches: Iterable[dict[str, Tensor]], labels: tuple[str, ...]) -> dict[str, Tensor]:
     """`recognise_skeletons` of batches that are there already."""
-    table = {name: row for row, name in enumerate(model.config.labels)}
-    learnt = [i for i, name in enumerate(labels) if name in table]
-    rows = torch.tensor([table[labels[i]] for i in learnt])
-    candidates = torch.zeros(len(table), dtype=torch.bool)
-    candidates[rows] = True
+    learnt = learnt_labels(model.config.labels, labels)
     found: dict[str, list[Tensor]] = {}
     for batch in batches:
         scores = model(**batch)
-        opinions = {"fused": fuse(scores, model.config.fusion, candidates), **scores.logits}
+        opinions = {"fused": fuse(scores, model.config.fusion, learnt.candidates), **scores.logits}
         for name, values in opinions.items():
             share = torch.zeros(len(values), len(labels))
-            share[:, learnt] = values.masked_fill(~candidates, float("-inf")).softmax(-1)[:, rows]
+            shares = values.masked_fill(~learnt.candidates, float("-inf")).softmax(-1)
+            share[:, learnt.columns] = shares[:, learnt.rows]
             found.setdefault(name, []).append(share)
     return {name: torch.cat(parts) for name, parts in found.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
+from palmist.checkpoint import Checkpoint, load_checkpoint, with_weights
 from palmist.config import TrainConfig, build_config, merge
 from palmist.errors import InputError
 from palmist.models.resnet import load_backbone
@@ -90,12 +90,8 @@ class TRecTask(VideoTask):
 def load_trec(path: str | Path) -> tuple[TRec, ClipConfig, TrackConfig]:
     """Network in evaluation mode, the clips that it was trained on and how their points were tracked; InputError for a
     checkpoint of another kind."""
-    checkpoint = load_checkpoint(path)
-    kind = str(checkpoint.config.get("model"))
-    if kind != "trec":
-        raise InputError(f"{path} holds a model of kind '{kind}'; expected trec")
-    network = TRec(build_config(TRecConfig, checkpoint.config["trec"], str(path)))
-    load_model_state(network, checkpoint.state, str(path))
+    checkpoint = load_checkpoint(path, "trec")
+    network = with_weights(TRec(build_config(TRecConfig, checkpoint.config["trec"], str(path))), checkpoint)
     clip = build_config(ClipConfig, checkpoint.config["clip"], str(path))
     tracks = build_config(TrackConfig, checkpoint.config["tracks"], str(path))
-    return network.eval().requires_grad_(False), clip, tracks
+    return network, clip, tracks

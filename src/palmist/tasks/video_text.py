@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
+from palmist.checkpoint import Checkpoint, load_checkpoint, with_weights
 from palmist.config import TrainConfig, build_config
 from palmist.errors import InputError
 from palmist.models.clip_weights import load_clip
@@ -156,11 +156,7 @@ def _tokenizer(data: VideoTextDataConfig, captions: Sequence[Sequence[str]]) -> 
 
 def load_video_text_network(path: str | Path) -> tuple[EgoVideo, ClipConfig, BytePairs]:
     """Network in evaluation mode, its clips and its tokenizer; InputError for a checkpoint of another kind."""
-    checkpoint = load_checkpoint(path)
-    kind = str(checkpoint.config.get("model"))
-    if kind != "egovideo":
-        raise InputError(f"{path} holds a model of kind '{kind}'; expected egovideo")
-    network = EgoVideo(build_config(EgoVideoConfig, checkpoint.config["egovideo"], str(path)))
-    load_model_state(network, checkpoint.state, str(path))
+    checkpoint = load_checkpoint(path, "egovideo")
+    network = with_weights(EgoVideo(build_config(EgoVideoConfig, checkpoint.config["egovideo"], str(path))), checkpoint)
     clip = build_config(ClipConfig, checkpoint.config["clip"], str(path))
-    return network.eval().requires_grad_(False), clip, BytePairs.from_json(checkpoint.config["tokenizer"])
+    return network, clip, BytePairs.from_json(checkpoint.config["tokenizer"])

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from palmist.checkpoint import Checkpoint, load_checkpoint, load_model_state
+from palmist.checkpoint import Checkpoint, load_checkpoint, with_weights
 from palmist.config import TrainConfig, build_config
 from palmist.errors import InputError
 from palmist.models import uniformer
@@ -203,11 +203,7 @@ class VideoTask:
 
 def load_video_network(path: str | Path) -> tuple[str, UniFormer, ClipConfig]:
     """Kind, network in evaluation mode and the clips that it was trained on; InputError for a checkpoint of another kind."""
-    checkpoint = load_checkpoint(path)
-    kind = str(checkpoint.config.get("model"))
-    if kind not in KINDS:
-        raise InputError(f"{path} holds a model of kind '{kind}'; expected one of {', '.join(KINDS)}")
-    network = UniFormer(build_config(UniFormerConfig, checkpoint.config[kind], str(path)))
-    load_model_state(network, checkpoint.state, str(path))
-    clip = build_config(ClipConfig, checkpoint.config["clip"], str(path))
-    return kind, network.eval().requires_grad_(False), clip
+    checkpoint = load_checkpoint(path, *KINDS)
+    kind = checkpoint.kind
+    network = with_weights(UniFormer(build_config(UniFormerConfig, checkpoint.config[kind], str(path))), checkpoint)
+    return kind, network, build_config(ClipConfig, checkpoint.config["clip"], str(path))

@@ -19,6 +19,7 @@ from rich.progress import track
 import palmist.narration
 from palmist.config import build_config
 from palmist.errors import InputError
+from palmist.files.whole_file import write_whole
 from palmist.narration.drawn import drawn_detections
 from palmist.narration.pipeline import Narration, narrate_detections
 from palmist.readers import open_data
@@ -140,9 +141,7 @@ def _narrations(config: RenderedConfig, settings: RenderSettings, names: Sequenc
     ]
     if kept is not None:
         kept.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = kept.with_suffix(".part")
-        unfinished.write_text(json.dumps(told), encoding="utf-8")
-        unfinished.replace(kept)
+        write_whole(kept, json.dumps(told))
     return told
 
 

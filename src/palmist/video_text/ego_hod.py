@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from palmist.errors import InputError
 from palmist.video_text.clips import Listing, TextClip, VideoPlaces, caption_list
+from palmist.video_text.lazy import LazySequence
 from palmist.video_text.table_index import SpanTable
 
 __all__ = ["EgoHod", "read_ego_hod"]
@@ -35,7 +35,7 @@ _OPTIONAL = {"dataset": ("dataset",), "uid": ("uid",)}
 _VIDEOS = {"ego4d": ("ego4d/{video}", "videos/{video}"), "howto": ("howto/{video}", "videos/{video}")}
 
 
-class EgoHod(Sequence[TextClip]):
+class EgoHod(LazySequence[TextClip]):
     """All rows of the files, one file after the other; a clip is made when it is asked for.
 
     A clip lasts 1 s at least, as in EgoVideo's training. `extra["dataset"]` is "ego4d" or "howto".
@@ -49,18 +49,7 @@ class EgoHod(Sequence[TextClip]):
     def __len__(self) -> int:
         return int(self.ends[-1])
 
-    @overload
-    def __getitem__(self, number: int) -> TextClip: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> list[TextClip]: ...
-
-    def __getitem__(self, number: int | slice) -> TextClip | list[TextClip]:
-        if isinstance(number, slice):
-            return [self._clip(each) for each in range(*number.indices(len(self)))]
-        return self._clip(range(len(self))[number])
-
-    def _clip(self, number: int) -> TextClip:
+    def _item(self, number: int) -> TextClip:
         part = int(np.searchsorted(self.ends, number, side="right"))
         table = self.tables[part]
         own = number - (int(self.ends[part - 1]) if part else 0)

@@ -7,12 +7,11 @@ before the video begin at 0. The file is indexed, not loaded: 28 bytes a row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
 from palmist.readers.annotation_files import find_below
 from palmist.video_text.clips import Listing, TextClip, VideoPlaces, class_list
+from palmist.video_text.lazy import LazySequence
 from palmist.video_text.table_index import SpanTable
 
 __all__ = ["EGO4D_VIDEOS", "EgoClip", "read_egoclip"]
@@ -33,7 +32,7 @@ _COLUMNS = {
 _OPTIONAL = {name: [name] for name in ("clip_idx", "narration_source", "narration_time", "video_dur")}
 
 
-class EgoClip(Sequence[TextClip]):
+class EgoClip(LazySequence[TextClip]):
     """All rows in file order; a clip is made when it is asked for. `skipped` damaged rows are left out."""
 
     def __init__(self, table: SpanTable, places: VideoPlaces) -> None:
@@ -42,18 +41,7 @@ class EgoClip(Sequence[TextClip]):
     def __len__(self) -> int:
         return len(self.table)
 
-    @overload
-    def __getitem__(self, number: int) -> TextClip: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> list[TextClip]: ...
-
-    def __getitem__(self, number: int | slice) -> TextClip | list[TextClip]:
-        if isinstance(number, slice):
-            return [self._clip(each) for each in range(*number.indices(len(self)))]
-        return self._clip(range(len(self))[number])
-
-    def _clip(self, number: int) -> TextClip:
+    def _item(self, number: int) -> TextClip:
         row = self.table.row(number)
         path, chunked = self.places.find(row["video"])
         try:

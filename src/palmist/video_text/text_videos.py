@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import overload
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from palmist.errors import InputError
 from palmist.perception.video import Video
 from palmist.video_sets.videos import OpenVideo
 from palmist.video_text.clips import TextClip
+from palmist.video_text.lazy import LazySequence
 
 __all__ = ["Captions", "TextVideos"]
 
@@ -37,7 +37,7 @@ class TextVideos:
         return Captions(self.clips)
 
 
-class Captions(Sequence[Sequence[str]]):
+class Captions(LazySequence[Sequence[str]]):
     """The texts of clips."""
 
     def __init__(self, clips: Sequence[TextClip]) -> None:
@@ -46,38 +46,19 @@ class Captions(Sequence[Sequence[str]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    @overload
-    def __getitem__(self, number: int) -> Sequence[str]: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[Sequence[str]]: ...
-
-    def __getitem__(self, number: int | slice) -> Sequence[str] | Sequence[Sequence[str]]:
-        if isinstance(number, slice):
-            return [self.clips[each].texts for each in range(*number.indices(len(self)))]
+    def _item(self, number: int) -> Sequence[str]:
         return self.clips[number].texts
 
 
-class _Names(Sequence[str]):
+class _Names(LazySequence[str]):
     def __init__(self, clips: Sequence[TextClip]) -> None:
         self.clips = clips
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    @overload
-    def __getitem__(self, number: int) -> str: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> Sequence[str]: ...
-
-    def __getitem__(self, number: int | slice) -> str | Sequence[str]:
-        if isinstance(number, slice):
-            return [self.clips[each].uid for each in range(*number.indices(len(self)))]
+    def _item(self, number: int) -> str:
         return self.clips[number].uid
-
-    def __iter__(self) -> Iterator[str]:
-        return (self.clips[number].uid for number in range(len(self)))
 
 
 class _Span:

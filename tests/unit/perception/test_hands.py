@@ -427,7 +427,7 @@ def test_detections_of_another_program_become_a_recording(tmp_path: Path) -> Non
 
 def test_the_recipe_for_hamer_writes_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    guide = (Path(__file__).resolve().parents[2] / "docs/own-data.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).resolve().parents[3] / "docs/own-data.md").read_text(encoding="utf-8")
     collect, write, read = re.findall(
         r"```python\n(.*?)```", guide.split("## Hands that another")[1].split("\n## ")[0], flags=re.S
     )

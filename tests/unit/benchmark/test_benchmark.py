@@ -12,7 +12,7 @@ from palmist.benchmark import plan, quality, speed
 from palmist.errors import InputError
 from palmist.splits import FOLDS, SPLITS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def test_every_job_has_its_configuration_and_comes_after_what_it_needs() -> None:

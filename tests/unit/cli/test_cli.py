@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from palmist.cli import app
-from palmist.demo import demo_recordings
+from palmist.demo_data import demo_recordings
 from palmist.recording_file import write_recording
 
 runner = CliRunner()

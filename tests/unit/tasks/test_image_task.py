@@ -208,7 +208,7 @@ def test_palmist_evaluate_measures_an_estimator(store: Path, runs: tuple[Path, P
 def test_the_shipped_configurations_see_nobody_of_fold_1() -> None:
     import yaml
 
-    folder = Path(__file__).resolve().parents[2] / "configs/ghtt"
+    folder = Path(__file__).resolve().parents[3] / "configs/ghtt"
     for name in ("e_i_small", "e_po_small"):
         data = yaml.safe_load((folder / f"{name}.yaml").read_text())["data"]
         for sets in (data["sets"], data["validation"]):

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from palmist.cli.options import JsonFile, ModelName
 from palmist.cli.output import console, progress, write_json
 from palmist.cli.read import readings_table, use_one_thread
-from palmist.demo_data import demo_recordings, demo_video
-from palmist.reader import load
-from palmist.reading import Reading
+from palmist.model_zoo import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from palmist.inference.read_video import VideoReading
+    from palmist.reading import Reading
 
-__all__ = ["demo_recordings", "read_demo", "run_demo"]
+__all__ = ["demo", "read_demo", "run_demo"]
 
 #: The share of each recording that is observed; the rest is the truth that the futures are compared with.
 OBSERVED = 0.62
 HORIZON = 1.0
 
 
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the page palmist_demo.html.")] = Path("out"),
+    model: ModelName = DEFAULT_MODEL,
+    json_file: JsonFile = None,
+) -> None:
+    """Read shipped recordings of people that the model never saw: a table here, and an HTML page."""
+    run_demo(out, model, json_file)
+
+
 def read_demo(model: str = "ghtt-small", futures: int = 20) -> list[Reading]:
     """Read them: the first part observed, the rest predicted and compared."""
+    from palmist.demo_data import demo_recordings
+    from palmist.reader import load
+
     reader = load(model)
     recordings = demo_recordings()
     readings = []
@@ -36,7 +50,9 @@ def read_demo(model: str = "ghtt-small", futures: int = 20) -> list[Reading]:
 
 def read_demo_video(out: Path, model: str = "ghtt-small", futures: int = 20) -> tuple[VideoReading, Path]:
     """Read the shipped video's tracked hands and draw what was read onto its frames, OUT/palmist_demo_video.mp4."""
+    from palmist.demo_data import demo_video
     from palmist.inference.read_video import read_tracked, write_overlay
+    from palmist.reader import load
 
     reader, (video, recording) = load(model), demo_video()
     result = read_tracked(recording, reader, futures=futures, horizon=HORIZON)

@@ -25,7 +25,6 @@ import shutil
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, overload
@@ -36,48 +35,26 @@ from palmist.errors import InputError
 from palmist.files.folder_lock import lock_folder
 from palmist.files.input_files import damage_named, read_json
 from palmist.recording import Body, Recording, check_facts
-from palmist.recording_file import fields_from_metadata, metadata, read_fields, read_recording, write_recording
-from palmist.skeleton import BODY_LAYOUTS
+from palmist.recording_file import fields_from_metadata, metadata, read_recording
+from palmist.store.index import (
+    COLUMNS,
+    FORMAT,
+    HEADER_BYTES,
+    LINE_VERSIONS,
+    UNFINISHED,
+    VERSION,
+    check_version,
+    file_size,
+    header,
+    index_line,
+    read_index,
+    rewrite_index,
+    rows_used,
+    whole_entries,
+    write_part,
+)
 
-__all__ = ["Store", "open_source", "read_fields", "read_recording", "write_recording", "write_store"]
-
-FORMAT = "palmist-store"
-VERSION = 1
-LINE_VERSIONS = (1, 2)  # of an index line; 2: without rows for hands that are never seen
-UNFINISHED = "unfinished.json"  # there while write_store fills a store
-_HEADER_BYTES = 128  # of every .npy here, so that the header can grow in place
-
-
-@dataclass(frozen=True)
-class _Column:
-    """One array of the store: its number type and the shape of one row."""
-
-    dtype: np.dtype
-    row: tuple[int, ...]
-
-    @property
-    def row_bytes(self) -> int:
-        return self.dtype.itemsize * int(np.prod(self.row, dtype=np.int64))
-
-
-_COLUMNS: dict[str, _Column] = {
-    "joints": _Column(np.dtype("<f4"), (2, 21, 3)),
-    "valid": _Column(np.dtype("?"), (2,)),
-    "time": _Column(np.dtype("<f8"), ()),
-    "confidence": _Column(np.dtype("<f4"), (2, 21)),
-    "interpolated": _Column(np.dtype("?"), (2,)),
-    "body_joints": _Column(np.dtype("<f4"), (3,)),  # one row per frame and body joint: layouts differ in length
-    "body_valid": _Column(np.dtype("?"), ()),
-    "body_confidence": _Column(np.dtype("<f4"), ()),
-    "camera_pose": _Column(np.dtype("<f8"), (4, 4)),
-}
-
-
-def _header(column: _Column, rows: int) -> bytes:
-    """A .npy header, version 1.0, of exactly _HEADER_BYTES."""
-    text = f"{{'descr': '{column.dtype.str}', 'fortran_order': False, 'shape': {(rows, *column.row)}, }}"
-    text = text.ljust(_HEADER_BYTES - 11) + "\n"
-    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode("latin1")
+__all__ = ["Store", "open_source", "write_store"]
 
 
 class Store:
@@ -100,9 +77,9 @@ class Store:
         self._recordings: list[Recording | None] = [None] * len(index)
         self._maps: dict[str, np.ndarray] = {}
         self._files: dict[str, BinaryIO] = {}
-        self._used = _rows_used(index)  # rows that count, per array
+        self._used = rows_used(index)  # rows that count, per array
         self._tail = dict(self._used)  # the same with those written but not yet in the index
-        self._index_bytes = _size(path / "index.jsonl")
+        self._index_bytes = file_size(path / "index.jsonl")
         self._lock: int | None = None
 
     # ------------------------------------------------------------------------------------------------ open and create
@@ -119,11 +96,11 @@ class Store:
                 f"{path} is not a Palmist store (no index.json); expected a folder made by: "
                 f"palmist prepare DATASET --root DIR --out {path}"
             )
-        trouble = _check_version(path)
-        entries, lost = _read_index(path / "index.jsonl")
+        trouble = check_version(path)
+        entries, lost = read_index(path / "index.jsonl")
         if lost:
             trouble.append(lost)
-        whole, lost = _whole_entries(path, entries)
+        whole, lost = whole_entries(path, entries)
         if lost:
             trouble.append(lost)
         if (path / UNFINISHED).is_file():
@@ -151,11 +128,11 @@ class Store:
             shutil.rmtree(path)
         path.mkdir(parents=True, exist_ok=True)
         if made_of is not None:
-            _write_whole(path / UNFINISHED, json.dumps(dict(made_of)).encode())
-        for name, column in _COLUMNS.items():
-            (path / f"{name}.npy").write_bytes(_header(column, 0))
+            write_part(path / UNFINISHED, json.dumps(dict(made_of)).encode())
+        for name, column in COLUMNS.items():
+            (path / f"{name}.npy").write_bytes(header(column, 0))
         (path / "index.jsonl").touch()
-        _write_whole(path / "index.json", json.dumps({"format": FORMAT, "version": VERSION}).encode())
+        write_part(path / "index.json", json.dumps({"format": FORMAT, "version": VERSION}).encode())
         return cls(path, [], None)
 
     # ----------------------------------------------------------------------------------------------------- reading
@@ -207,14 +184,14 @@ class Store:
     def _rows(self, name: str, rows: Sequence[int]) -> np.ndarray:
         """Rows of one array, a read-only view of the memory map."""
         start, count = rows[0], rows[1]
-        column = _COLUMNS[name]
+        column = COLUMNS[name]
         if count == 0:
             return np.empty((0, *column.row), column.dtype)
         held = self._maps.get(name)
         if held is None or len(held) < start + count:
             file = self.path / f"{name}.npy"
-            total = (file.stat().st_size - _HEADER_BYTES) // column.row_bytes
-            held = np.asarray(np.memmap(file, column.dtype, "r", _HEADER_BYTES, (total, *column.row)))
+            total = (file.stat().st_size - HEADER_BYTES) // column.row_bytes
+            held = np.asarray(np.memmap(file, column.dtype, "r", HEADER_BYTES, (total, *column.row)))
             self._maps[name] = held
         return held[start : start + count]
 
@@ -298,10 +275,10 @@ class Store:
         for name, array in arrays.items():
             if array is None:
                 continue
-            column = _COLUMNS[name]
+            column = COLUMNS[name]
             rows = np.ascontiguousarray(array, column.dtype)
             start = self._tail[name]
-            files[name].seek(_HEADER_BYTES + start * column.row_bytes)
+            files[name].seek(HEADER_BYTES + start * column.row_bytes)
             data = rows.tobytes()
             files[name].write(data)
             entry["arrays"][name] = [start, len(rows), zlib.crc32(data)]
@@ -317,7 +294,7 @@ class Store:
         for name in {name for line in lines for name in line["arrays"]}:
             files[name].flush()
             os.fsync(files[name].fileno())
-        files["index"].write(b"".join(_index_line(line) for line in lines))
+        files["index"].write(b"".join(index_line(line) for line in lines))
         files["index"].flush()
         os.fsync(files["index"].fileno())
         for line in lines:
@@ -331,21 +308,21 @@ class Store:
         if self._files:
             return self._files
         self._lock = lock_folder(self.path)
-        if _size(self.path / "index.jsonl") != self._index_bytes:
+        if file_size(self.path / "index.jsonl") != self._index_bytes:
             self.close()
             raise InputError(f"{self.path} has changed since it was opened; open it again before appending")
-        for name, column in _COLUMNS.items():
+        for name, column in COLUMNS.items():
             path = self.path / f"{name}.npy"
             rows = self._used[name]
             if path.exists() and not path.is_file():
                 self.close()
                 raise InputError(f"{path} is not a regular file; expected an array of the store; make the store again")
             file = path.open("r+b") if path.exists() else path.open("w+b")
-            file.write(_header(column, rows))  # the file may have been cut inside its header
-            file.truncate(_HEADER_BYTES + rows * column.row_bytes)
+            file.write(header(column, rows))  # the file may have been cut inside its header
+            file.truncate(HEADER_BYTES + rows * column.row_bytes)
             self._files[name] = file
         if self.report is not None:
-            _rewrite_index(self.path, self._index)
+            rewrite_index(self.path, self._index)
         self._files["index"] = (self.path / "index.jsonl").open("ab")
         return self._files
 
@@ -353,12 +330,12 @@ class Store:
         """Bring the .npy headers up to date and close the files that were open for writing."""
         for name, file in self._files.items():
             if name != "index":
-                file.truncate(_HEADER_BYTES + self._used[name] * _COLUMNS[name].row_bytes)
+                file.truncate(HEADER_BYTES + self._used[name] * COLUMNS[name].row_bytes)
                 file.seek(0)
-                file.write(_header(_COLUMNS[name], self._used[name]))
+                file.write(header(COLUMNS[name], self._used[name]))
             file.close()
         self._files = {}
-        self._index_bytes = _size(self.path / "index.jsonl")
+        self._index_bytes = file_size(self.path / "index.jsonl")
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -379,158 +356,6 @@ def _unseen_hands(frames: int) -> dict[str, np.ndarray]:
     nothing = {"joints": np.zeros((), np.float32), "valid": np.zeros((), bool)}
     shapes = {"joints": (frames, 2, 21, 3), "valid": (frames, 2)}
     return {name: np.broadcast_to(value, shapes[name]) for name, value in nothing.items()}
-
-
-def _rows_used(entries: list[dict[str, Any]]) -> dict[str, int]:
-    """How many rows of each array belong to recordings."""
-    used = dict.fromkeys(_COLUMNS, 0)
-    for entry in entries:
-        for name, (start, count, _) in entry["arrays"].items():
-            used[name] = max(used[name], start + count)
-    return used
-
-
-def _check_version(path: Path) -> list[str]:
-    """Refuse another format or version; a cut-off index.json is forgiven: every index line names the version."""
-    file = path / "index.json"
-    try:
-        head = read_json(file, "the version of a store")
-    except InputError:
-        return ["index.json is missing or cut off, the version was taken from index.jsonl"]
-    if not isinstance(head, dict) or head.get("format") != FORMAT:
-        raise InputError(f"{file} does not name the format '{FORMAT}'; expected a folder made by palmist prepare")
-    _refuse_version(head.get("version"), path)
-    return []
-
-
-def _refuse_version(version: object, path: Path, known: tuple[int, ...] = (VERSION,)) -> None:
-    if version not in known:
-        raise InputError(
-            f"{path} is a store of version {version}; this Palmist reads version {VERSION}; "
-            "update it with: pip install -U palmist, or make the store again with palmist prepare"
-        )
-
-
-def _read_index(file: Path) -> tuple[list[dict[str, Any]], str | None]:
-    """Index entries up to the first line that is not complete, and a sentence about what was lost."""
-    entries: list[dict[str, Any]] = []
-    if not file.is_file():
-        return entries, "index.jsonl is missing"
-    lines = file.read_bytes().split(b"\n")
-    unfinished = lines.pop()
-    names: set[str] = set()
-    used = dict.fromkeys(_COLUMNS, 0)
-    for number, line in enumerate(lines, 1):
-        try:
-            entry = _read_line(line)
-            _refuse_version(entry["version"], file.parent, LINE_VERSIONS)
-            _check_entry(entry, used)
-            if entry["name"] in names:
-                raise ValueError(f"'{entry['name']}' stands there twice")
-        except InputError:
-            raise
-        except (ValueError, AttributeError, TypeError, LookupError, RecursionError):
-            return entries, f"line {number} of index.jsonl is not readable, {len(lines) - number + 1} lines are lost"
-        entries.append(entry)
-        names.add(entry["name"])
-        used |= {name: rows[0] + rows[1] for name, rows in entry["arrays"].items()}
-    return entries, "index.jsonl ends inside a line" if unfinished else None
-
-
-_CHECK = b', "check": '
-
-
-def _index_line(entry: dict[str, Any]) -> bytes:
-    """An entry as a line that ends with the checksum of what stands before it."""
-    text = json.dumps(entry, ensure_ascii=False).encode()
-    return text[:-1] + _CHECK + str(zlib.crc32(text)).encode() + b"}\n"
-
-
-def _read_line(line: bytes) -> dict[str, Any]:
-    """The entry of a line; ValueError when it is no JSON or its checksum, if it has one, is another."""
-    entry: dict[str, Any] = json.loads(line)
-    if not {"version", "name", "frames", "arrays", "metadata"} <= entry.keys():
-        raise ValueError("keys are missing")
-    if "check" in entry:
-        before, _, _ = line.rpartition(_CHECK)
-        if zlib.crc32(before + b"}") != entry.pop("check"):
-            raise ValueError("the checksum is another")
-    return entry
-
-
-def _check_entry(entry: dict[str, Any], used: Mapping[str, int]) -> None:
-    """ValueError, TypeError or KeyError unless the rows of an entry follow those used so far and fit its frames."""
-    frames, arrays = entry["frames"], entry["arrays"]
-    if not isinstance(entry["name"], str) or not isinstance(entry["metadata"], dict) or not _is_count(frames) or not frames:
-        raise TypeError("name, metadata or frames are of a wrong type")
-    rows_of = dict.fromkeys(("joints", "valid", "time", "confidence", "interpolated"), frames)
-    if "body_joints" in arrays:
-        joints = len(BODY_LAYOUTS[entry["body_layout"]])
-        rows_of |= dict.fromkeys(("body_joints", "body_valid", "body_confidence"), frames * joints)
-    if "camera_pose" in arrays:
-        rows_of["camera_pose"] = frames if entry["pose_per_frame"] else 1
-    needed = {"time"} | ({"joints", "valid"} if "joints" in arrays or "body_joints" not in arrays else set())
-    if not needed <= arrays.keys() or ("body_joints" in arrays) != ("body_valid" in arrays):
-        raise KeyError("an array is missing")
-    for name, (start, count, checksum) in arrays.items():
-        if name not in _COLUMNS:
-            continue  # of a newer Palmist, which is said later
-        if start != used[name] or count != rows_of[name] or not (_is_count(start) and _is_count(checksum)):
-            raise ValueError(f"the rows of {name} do not follow those before, or are not as many as its frames")
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _whole_entries(path: Path, entries: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], str | None]:
-    """The entries before the first one whose rows the array files no longer hold."""
-    sizes = {name: _size(path / f"{name}.npy") for name in _COLUMNS}
-    held = {name: max(0, sizes[name] - _HEADER_BYTES) // column.row_bytes for name, column in _COLUMNS.items()}
-    for position, entry in enumerate(entries):
-        for name, rows in entry["arrays"].items():
-            if name not in held:
-                raise InputError(f"{path} has an array '{name}' that this Palmist does not know; update Palmist")
-            if rows[0] + rows[1] > held[name]:
-                return entries[:position], (
-                    f"{name}.npy is cut off inside recording '{entry['name']}', {len(entries) - position} of "
-                    f"{len(entries)} recordings are lost"
-                )
-    used = _rows_used(entries)
-    expected = {name: _HEADER_BYTES + used[name] * column.row_bytes for name, column in _COLUMNS.items()}
-    there = {name for name in _COLUMNS if used[name] or (path / f"{name}.npy").is_file()}  # stores of older versions lack some
-    if short := [name for name in _COLUMNS if name in there and sizes[name] < expected[name]]:
-        return entries, f"{', '.join(short)}.npy is cut off inside its header"
-    if longer := [name for name in _COLUMNS if sizes[name] > expected[name]]:
-        return entries, f"{', '.join(longer)} holds rows that no index line names (an append was cut off or is running)"
-    return entries, None
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.is_file() else 0
-
-
-def _rewrite_index(path: Path, entries: list[dict[str, Any]]) -> None:
-    """Write the whole entries again, each file in one step, before the first append after a loss."""
-    texts = {
-        "index.jsonl": b"".join(_index_line(entry) for entry in entries),
-        "index.json": json.dumps({"format": FORMAT, "version": VERSION}).encode(),
-    }
-    for name, text in texts.items():
-        _write_whole(path / name, text)
-
-
-def _write_whole(file: Path, content: bytes) -> None:
-    """A small file of a store in one step: after a crash it is there whole, or not at all."""
-    unfinished = file.with_name(f"{file.name}.part")
-    try:
-        with unfinished.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(file)
-    except OSError as error:
-        raise InputError(f"{file} cannot be written ({error.strerror}); expected a file; make the store again") from error
 
 
 def write_store(

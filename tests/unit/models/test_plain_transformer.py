@@ -17,7 +17,7 @@ from palmist.splits import FOLDS, recordings_of
 from palmist.tasks.plain_transformer import load_plain, recognise_plain
 from palmist.train import train_from_file
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def hands(rows: int = 6, frames: int = 5) -> tuple[torch.Tensor, torch.Tensor]:

@@ -40,7 +40,7 @@ from palmist.render.appearance import draw_look
 from palmist.render.settings import random_stream
 from palmist.skeleton import mirror
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STILL = RenderSettings(size=96, background="static", camera_motion=0.0, tracks=300)
 runner = CliRunner()
 
