@@ -21,7 +21,7 @@ _JOINTS, _PIXELS = (_WORDS_A, _WORDS_B, _LETTERS, _SIZE), (_DRAWN_A, _WAYS)
 _WITH_BODY = (_WORDS_A, _WORDS_B, _SIZE)
 #: model, what it can read, its names in the records: the first that there is counts.
 MODELS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
-    ("G-HTT", _JOINTS, ("ghtt_equal_budget",)),
+    ("G-HTT", _JOINTS, ("ghtt_equal_budget", "ghtt")),
     ("HTT", _JOINTS, ("htt_equal_budget",)),
     ("PoseGPT", (), ()),
     ("flattened VAE", _JOINTS, ("flattened_equal_budget",)),
@@ -102,7 +102,7 @@ Every model on what each open set asks, people (or takes) of the test unseen: va
 model cannot read the set; "not measured": it could, and nobody has. Words A: signer S2 unseen; B: S1 and S3; letters: S2;
 reaches: persons P1 and P2; metric hands: every fourth take. Budgets are equal within a family: G-HTT, HTT, recognition only,
 PoseGPT and flattened VAE; BHaRNet, the graphs and the experts; EMIM and UniFormer; TRec and its twin. G-HTT's own longer
-training, one seed, is better in places and stands in the tables below. Recognition only is a transformer of G-HTT's size on
+training, one seed, stands where there is no other and in the tables below. Recognition only is a transformer of G-HTT's size on
 G-HTT's input and labels; the plain transformer has three layers on wrist-local joints. Letters show no body. The fusion is of
 G-HTT, BHaRNet, TRec and EMIM, on B of the two that read joints, from pixels of the two that read them.
 
