@@ -41,38 +41,50 @@ def test_a_cell_shows_value_interval_items_and_seeds(tool: ModuleType) -> None:
     have = {f"{A}/bharnet/accuracy": record(0.98, 1408, (0, 1, 2), (0.97, 0.99)), f"{B}/bharnet/accuracy": record(0.85, 2460)}
     cells = row(tool.one_table(have), "BHaRNet")
     assert cells == [
-        "BHaRNet", "0.980 [0.970, 0.990]; 1,408 × 3", "0.850; 2,460 × 1", "not measured", "not measured", "–",
+        "BHaRNet", "0.980 [0.970, 0.990]; 1,408 × 3", "0.850; 2,460 × 1", "–", "not measured", "–", "–",
     ]  # fmt: skip
 
 
 def test_of_several_names_the_first_that_there_is_counts(tool: ModuleType) -> None:
-    have = {f"{A}/ghtt/accuracy": record(0.5)}
-    assert row(tool.one_table(have), "G-HTT")[1].startswith("0.500")
-    have[f"{A}/ghtt_equal_budget/accuracy_clean"] = record(0.6)
-    assert row(tool.one_table(have), "G-HTT")[1].startswith("0.600")
+    have = {f"{A}/ghtt_equal_budget/accuracy_clean": record(0.6), f"{B}/ghtt_equal_budget/accuracy": record(0.5)}
+    assert [cell[:5] for cell in row(tool.one_table(have), "G-HTT")[1:3]] == ["0.600", "0.500"]
+    have["hod/rendered/egovideo_labels/zero_shot_words_accuracy"] = record(0.2)
+    assert row(tool.one_table(have), "EgoVideo, labels as sentences")[5].startswith("0.200")
     have["hod/rendered/egovideo/zero_shot_words_accuracy"] = record(0.3)
     assert row(tool.one_table(have), "EgoVideo, labels as sentences")[5].startswith("0.300")
     have[f"{B}/fusion_of_poses/accuracy"] = record(0.7)
     have[f"{A}/fusion_of_pixels/accuracy"] = record(0.8)
     fused = row(tool.one_table(have), "fusion of several models")[1:]
-    assert fused == ["not measured", "0.700; 10 × 1", "–", "–", "0.800; 10 × 1"]
+    assert fused == ["not measured", "0.700; 10 × 1", "–", "–", "0.800; 10 × 1", "–"]
 
 
 def test_errors_are_divided_by_the_last_poses(tool: ModuleType) -> None:
-    prefix = "asl_words/cross_signer"
-    have = {f"{prefix}/ghtt/ade_k20": record(0.2, 7, (0,), (0.1, 0.3)), f"{prefix}/last_pose/ade": record(0.4)}
+    have = {
+        f"{A}/ghtt_equal_budget/ade_k20": record(0.2, 7, (0,), (0.1, 0.3)),
+        f"{A}/last_pose_equal_budget/ade": record(0.4),
+    }
     cell = [line for line in tool.one_table(have).splitlines() if line.startswith("| G-HTT |")][1].split("|")[5].strip()
     assert cell == "0.500 [0.250, 0.750]; 7 × 1"
-    del have[f"{prefix}/last_pose/ade"]
+    del have[f"{A}/last_pose_equal_budget/ade"]
     assert "0.500" not in tool.one_table(have)
 
 
 def test_without_any_record_there_is_still_a_table(tool: ModuleType) -> None:
     table = tool.one_table({})
-    assert row(table, "plain transformer")[1:] == ["not measured"] * 4 + ["–"]
+    assert row(table, "plain transformer")[1:] == ["not measured"] * 4 + ["–"] * 2
     columns = {line.count("|") for line in table.split("**Motion**")[0].splitlines() if line.startswith("|")}
-    assert columns == {7}
-    assert {line.count("|") for line in table.split("**Motion**")[1].splitlines() if line.startswith("|")} == {10}
+    assert columns == {8}
+    rest = table.split("**Motion**")[1].split("**What they cost**")
+    assert [{line.count("|") for line in part.splitlines() if line.startswith("|")} for part in rest] == [{10}, {5}]
+
+
+def test_costs_are_shown_with_their_range(tool: ModuleType) -> None:
+    have = {
+        "training/fold_1/htt/minutes": record(12.34, 3, (0, 1, 2), (10.0, 15.0)),
+        "training/fold_1/htt/parameters": record(1730605.0),
+    }
+    line = next(line for line in tool.one_table(have).split("**What they cost**")[1].splitlines() if line.startswith("| HTT |"))
+    assert line == "| HTT | 12.3 [10.0, 15.0] | 1,730,605 | – |"
 
 
 def test_every_record_of_a_trained_model_can_be_shown(tool: ModuleType) -> None:

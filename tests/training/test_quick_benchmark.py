@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from palmist import readers, tasks
+from palmist import readers
 from palmist.benchmark import quality, quick
 from palmist.cli import app
 from palmist.config import TrainConfig, load_config
 from palmist.errors import InputError
-from palmist.evaluation import checkpoints as evaluate_checkpoint
-from palmist.evaluation import videos as evaluate_video
+from palmist.evaluation import checkpoints, videos
 from palmist.evaluation.benchmark_record import QUICK, BenchmarkRecord, make_record, write_records
 from palmist.recording import Recording
 from palmist.splits import FOLDS
+from palmist.tasks import labelled
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,15 +54,15 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(quick, "ROOT", root)
     monkeypatch.setattr(quick, "_plan", lambda: "tiny")
-    for module in (tasks, evaluate_checkpoint, quality):
+    for module in (labelled, checkpoints, quality):
         monkeypatch.setattr(module, "open_data", thin)
-    whole = evaluate_video.evaluation_set
+    whole = videos.evaluation_set
 
     def few(*args: Any) -> Any:
         name, config = whole(*args)
         return name, replace(config, options={**config.options, "videos": 8})
 
-    monkeypatch.setattr(evaluate_video, "evaluation_set", few)
+    monkeypatch.setattr(videos, "evaluation_set", few)
     steps = {n: tiny(step, root) if isinstance(step, quick.Trained) else step for n, step in quick.STEPS.items()}
     monkeypatch.setattr(quick, "STEPS", steps)
     return root
@@ -103,7 +103,7 @@ def test_stopping_keeps_what_is_done(small: Path, tmp_path: Path, monkeypatch: p
 def test_trainings_of_another_plan_are_not_taken(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = small / "bharnet"
     monkeypatch.setattr(quick, "train_job", lambda job, root: (run / "kept").touch() or run)  # type: ignore[func-returns-value]
-    monkeypatch.setattr(evaluate_checkpoint, "evaluate_checkpoint", lambda *args: [])
+    monkeypatch.setattr(checkpoints, "evaluate_checkpoint", lambda *args: [])
     run.mkdir(parents=True)
     (run / "old").touch()
     quick.run_quick("linear")  # makes room, for no plan stands there

@@ -1,14 +1,15 @@
 """Signed words by several models together: `palmist benchmark quality --only fusion`.
 
-Four models that never saw signer S2 read her words: G-HTT (one training) and BHaRNet (three seeds) the recordings, TRec and
-EMIM (three seeds) drawings of them; row by row the same recordings (`palmist.benchmark.word_predictions`). Fused as
-`palmist read` fuses (`palmist.inference.fusion`), with equal weights:
+Five models that never saw signer S2 read her words: G-HTT (one training) and BHaRNet (three seeds) the recordings, TRec, EMIM
+and EgoVideo, which knows the words as sentences, (three seeds) drawings of them; row by row the same recordings
+(`palmist.benchmark.word_predictions`). Fused as `palmist read` fuses (`palmist.inference.fusion`), with equal weights:
 
-    fusion                all four                    fusion_of_poses     G-HTT and BHaRNet
-    fusion_uncalibrated   all four, temperatures 1    fusion_of_pixels    TRec and EMIM
+    fusion                all but EgoVideo                    fusion_of_poses     G-HTT and BHaRNet
+    fusion_uncalibrated   the same, temperatures 1            fusion_of_pixels    TRec and EMIM
+    fusion_with_egovideo  all five
 
 Temperatures are fitted across folds: that of a model that is tested on S2 comes from its twin that was trained on S2 and reads
-S1 and S3, with the same seed; so a person never calibrates a model that is tested on her. TRec and EMIM have no twin (they are
+S1 and S3, with the same seed; so a person never calibrates a model that is tested on her. The others have no twin (they are
 trained on S1 and S3 alone), and all of those signers' sessions are in their training: their temperature is 1. On cross-signer
 B, where S1 and S3 are tested, there are the two pose models, calibrated on S2.
 
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from palmist.benchmark import plan
-from palmist.benchmark.word_predictions import MEMBERS, PIXELS, POSES, aligned, run_of, seeds_of, word_predictions
+from palmist.benchmark.word_predictions import EVERYONE, MEMBERS, PIXELS, POSES, aligned, run_of, seeds_of, word_predictions
 from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
 from palmist.inference.calibration import Calibration, temper
 from palmist.inference.fusion import fuse
@@ -58,9 +59,9 @@ def fusion(train: bool = True) -> list[BenchmarkRecord]:
     lack a training are left out."""
     if train:
         pose_blocks = {f"p_fold{number}" for number in _SPLITS}
-        runs = [run_of(member, seed, number) for member in MEMBERS for seed in plan.TABLE_SEEDS for number in _SPLITS]
+        runs = [run_of(member, seed, number) for member in EVERYONE for seed in plan.TABLE_SEEDS for number in _SPLITS]
         plan.train_missing({run.name for run in runs if run is not None} | pose_blocks)
-    return _records(1, MEMBERS) + _records(2, POSES)
+    return _records(1, EVERYONE) + _records(2, POSES)
 
 
 def across_folds(member: str, seed: int, number: int) -> Calibration | None:
@@ -135,6 +136,7 @@ def measure(answers: Sequence[Answers], seeds: tuple[int, ...], groups: np.ndarr
 _FUSIONS = (
     ("fusion", MEMBERS, True),
     ("fusion_uncalibrated", MEMBERS, False),
+    ("fusion_with_egovideo", EVERYONE, True),
     ("fusion_of_poses", POSES, True),
     ("fusion_of_pixels", PIXELS, True),
 )

@@ -14,8 +14,10 @@ from typing import Any
 from palmist.splits import FOLDS
 
 __all__ = [
-    "BODY_HAND", "BODY_HAND_BOTH", "MOTION", "ROOT", "TABLE_SEEDS", "VIDEO_TEXT", "Job", "body_hand_jobs", "fold_of_person",
-    "jobs", "motion_jobs", "plain_jobs", "table_jobs", "train_job", "train_missing", "video_text_jobs",
+    "BODY_HAND", "BODY_HAND_BOTH", "MOTION", "ROOT", "SKELETONS_ELSEWHERE", "TABLE_SEEDS", "VIDEO_TEXT", "Job",
+    "body_hand_jobs",
+    "fold_of_person", "jobs", "motion_jobs", "other_fold_jobs", "plain_jobs", "reach_jobs", "skeletons_elsewhere_jobs",
+    "table_jobs", "train_job", "train_missing", "video_text_jobs",
 ]  # fmt: skip
 
 ROOT = Path("runs/benchmark")
@@ -108,6 +110,17 @@ def other_fold_jobs() -> Iterator[Job]:
     """The same recognisers on fold 2, where S1 and S3 are the unseen signers: t{seed}_b_{model}."""
     for seed in TABLE_SEEDS:
         yield from _table_jobs(seed, 2, ("recognition_only", "htt", "p", "a"))
+
+
+def reach_jobs() -> Iterator[Job]:
+    """G-HTT's A-block and its rivals on the size of a grasped thing, persons P1 and P2 unseen: t{seed}_reach_{model}; each with
+    four tenths of the steps of table_jobs."""
+    people = {"data.sets.reach_to_grasp.subjects": _seen(1)["data.sets.reach_to_grasp.subjects"]}
+    for seed in TABLE_SEEDS:
+        p_block = {"data.p_checkpoint": str(ROOT / f"t{seed}_p" / "last"), "steps": 400}
+        yield Job(f"t{seed}_reach_a", "configs/ghtt/a_reach_small.yaml", {**people, **p_block, "seed": seed}, f"t{seed}_p")
+        for model in ("recognition_only", "htt"):
+            yield Job(f"t{seed}_reach_{model}", f"configs/rivals/{model}_reach_small.yaml", {**people, "seed": seed})
 
 
 def _table_jobs(seed: int, number: int = 1, only: tuple[str, ...] | None = None) -> Iterator[Job]:
@@ -259,7 +272,8 @@ def video_text_jobs() -> Iterator[Job]:
 def train_missing(names: set[str] | None = None) -> None:
     """Train what is not there yet (runs/benchmark/NAME/last)."""
     plans = (
-        jobs, table_jobs, other_fold_jobs, body_hand_jobs, plain_jobs, skeletons_elsewhere_jobs, motion_jobs, video_text_jobs,
+        jobs, table_jobs, other_fold_jobs, reach_jobs, body_hand_jobs, plain_jobs, skeletons_elsewhere_jobs, motion_jobs,
+        video_text_jobs,
     )  # fmt: skip
     for job in (job for plan in plans for job in plan()):
         if names is None or job.name in names:

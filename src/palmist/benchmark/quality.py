@@ -40,7 +40,7 @@ from palmist.recording import Recording
 from palmist.splits import FOLDS, recordings_of
 from palmist.tasks.labelled import labelled_parts
 
-__all__ = ["SECTIONS", "linear_words", "round_trip", "run"]
+__all__ = ["SECTIONS", "linear_words", "round_trip", "run", "smoothing_width"]
 
 COMMAND = "palmist benchmark quality"
 Items = list[tuple[Recording, str]]
@@ -199,17 +199,20 @@ def refinement() -> list[BenchmarkRecord]:
 
 
 def _smoothing_records(name: str, numbers: Sequence[int]) -> list[BenchmarkRecord]:
-    """The linear rival: Gaussian smoothing over time, its width chosen on the people that the fold trains on."""
-    scores = []
-    for number in numbers:
-        unseen = {recording.name for recording in _unseen(name, number)}
-        seen = [recording for recording in open_data(name) if recording.name not in unseen]
-        thinned = seen[:: max(1, len(seen) // 300)]
-        widths = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5)
-        trial = [_score(functools.partial(smooth_vectors, width), thinned) for width in widths]
-        best = min(range(len(widths)), key=lambda i: trial[i].refined.sum() / trial[i].noisy.sum())
-        scores.append(_score(functools.partial(smooth_vectors, widths[best]), _unseen(name, number)))
+    """The linear rival: Gaussian smoothing over time."""
+    refine = [functools.partial(smooth_vectors, smoothing_width(name, number)) for number in numbers]
+    scores = [_score(smooth, _unseen(name, number)) for smooth, number in zip(refine, numbers, strict=True)]
     return _refinement_summary(name, scores, "gaussian_smoothing", "refinement")
+
+
+def smoothing_width(name: str, number: int) -> float:
+    """The width in frames that smooths best the people that fold `number` trains on."""
+    unseen = {recording.name for recording in _unseen(name, number)}
+    seen = [recording for recording in open_data(name) if recording.name not in unseen]
+    thinned = seen[:: max(1, len(seen) // 300)]
+    widths = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5)
+    trial = [_score(functools.partial(smooth_vectors, width), thinned) for width in widths]
+    return widths[min(range(len(widths)), key=lambda i: trial[i].refined.sum() / trial[i].noisy.sum())]
 
 
 def _score(refine: Refine, recordings: Sequence[Recording]) -> RefinementScore:
@@ -416,8 +419,11 @@ SECTIONS: dict[str, Callable[[], list[BenchmarkRecord]]] = {
     "prediction": prediction,
     "futures": futures,
     "ghtt-tables": ghtt_tables,
+    "equal_budget_motion": _of("equal_budget_motion", "equal_budget_motion"),
     "bharnet": _of("body_hand", "body_hand"),
     "plain_transformer": _of("plain", "plain_transformer"),
+    "open_sets": _of("open_sets", "open_sets"),
+    "times": _of("times", "times"),
     "points": _of("video_quality", "points"),
     "video": _of("video_quality", "video"),
     "estimator": _of("estimator_quality", "estimator"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import os
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from palmist.pose_vector import encode
 __all__ = ["CASES", "run"]
 
 COMMAND = "OMP_NUM_THREADS=1 palmist benchmark speed"  # numpy's own threads would count as CPU time
+_QUICK_THREADS = 2
 
 
 def _measure(calls: Sequence[Callable[[], object]], repeats: int, clock: Callable[[], float] = time.process_time) -> np.ndarray:
@@ -428,6 +430,23 @@ def _seconds_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def _quick(repeats: int) -> list[BenchmarkRecord]:
+    """`palmist benchmark quality --quick` from nothing, once: the wall time of a process of its own with two threads, whatever
+    ``repeats`` is."""
+    program = (
+        f"import torch\ntorch.set_num_threads({_QUICK_THREADS})\n"
+        "from palmist.benchmark.quick import run_quick\nrun_quick()\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": str(_QUICK_THREADS)}
+    with tempfile.TemporaryDirectory() as folder:  # trainings go into the folder in which the command runs
+        for name in ("configs", "data"):
+            (Path(folder) / name).symlink_to(Path(name).resolve())
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", program], check=True, cwd=folder, env=environment, capture_output=True)
+        seconds = time.perf_counter() - start
+    return [make_record("speed/benchmark/quick/wall_seconds", seconds, "s", 1, COMMAND, threads=_QUICK_THREADS)]
+
+
 CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "paper": lambda repeats: _futures("paper", repeats),
     "small": lambda repeats: _futures("small", repeats),
@@ -442,6 +461,7 @@ CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "emim": _emim,
     "narrate": _narrate,
     "start": _start,
+    "quick": _quick,
 }
 
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from palmist.benchmark import plan
 from palmist.benchmark.kept import measured
+from palmist.checkpoint import load_checkpoint
 from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
 from palmist.evaluation.videos import evaluation_set
 from palmist.inference.video_text import VideoTextReader
@@ -39,7 +40,7 @@ from palmist.tasks.videos import read_videos
 from palmist.video_sets import Videos
 from palmist.video_text.captions import label_caption, narrated_drawing
 
-__all__ = ["direction_sentence", "main_direction", "video_text"]
+__all__ = ["direction_sentence", "main_direction", "video_text", "word_answers"]
 
 _DATA, _SPLIT = "rendered_asl_words", "cross_signer_a"
 _COMMAND = "palmist benchmark quality --only video_text"
@@ -57,11 +58,7 @@ def _records(model: str) -> list[BenchmarkRecord]:
     seeds = tuple(seed for seed, folder in folders.items() if (folder / "finished").is_file())
     if not seeds:
         return []
-    found = []
-    for seed in seeds:
-        checkpoint = folders[seed] / "last"
-        measure = functools.partial(_measure, checkpoint, "labels" not in model)
-        found.append(measured(f"v{seed}_{model}", [checkpoint], [__file__], measure))
+    found = [_vectors(folders[seed], model) for seed in seeds]
     known = _known()
     values: dict[str, Metric] = {}
     for query, texts, right in (("", known.captions, known.relevancy), ("labels_", known.labels, known.same_label)):
@@ -81,6 +78,22 @@ def _records(model: str) -> list[BenchmarkRecord]:
         make_record(f"hod/rendered/{model}/{metric}", value.value, "share", value.n, _COMMAND, value.interval, seeds=seeds)
         for metric, value in values.items()
     ]
+
+
+def _vectors(run: Path, model: str) -> dict[str, np.ndarray]:
+    measure = functools.partial(_measure, run / "last", "labels" not in model)
+    return measured(run.name, [run / "last"], [__file__], measure)
+
+
+def word_answers(run: Path, model: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """What a trained model says of the unseen signer's words, its labels as sentences, at its own temperature: names (N,),
+    probabilities (N, L), truth (N,), labels."""
+    vectors, videos = _vectors(run, model), _videos(8, 64)
+    scale = float(load_checkpoint(run / "last").state["log_scale"].exp())
+    logits = scale * (vectors["clips"] @ vectors["labels"].T).astype(np.float64)
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities = shares / shares.sum(1, keepdims=True)
+    return np.array(videos.names), probabilities, np.asarray(videos.label), tuple(videos.labels)
 
 
 def _mean(first: Metric, second: Metric) -> Metric:

@@ -1,7 +1,7 @@
 """What the benchmark's models say of the words of signers that they never saw: probabilities, for fusion and calibration.
 
-A model reads either the recordings themselves (G-HTT, BHaRNet) or drawings of them (TRec, EMIM); a row belongs to one recording
-in both cases.
+A model reads either the recordings themselves (G-HTT, BHaRNet) or drawings of them (TRec, EMIM, EgoVideo by sentences); a row
+belongs to one recording in both cases.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from palmist.benchmark import plan
 from palmist.benchmark.kept import measured
+from palmist.benchmark.video_text import word_answers
 from palmist.evaluation.ghtt import load_ghtt, recognise
 from palmist.evaluation.videos import evaluation_set, load_tested, recognise_tested
 from palmist.readers import open_data
@@ -24,10 +25,11 @@ from palmist.tasks.labelled import labelled_parts
 from palmist.tasks.skeletons import load_bharnet, recognise_skeletons
 from palmist.tasks.videos import read_videos
 
-__all__ = ["MEMBERS", "PIXELS", "POSES", "WordPredictions", "aligned", "run_of", "seeds_of", "word_predictions"]
+__all__ = ["EVERYONE", "MEMBERS", "PIXELS", "POSES", "WordPredictions", "aligned", "run_of", "seeds_of", "word_predictions"]
 
 POSES, PIXELS = ("ghtt", "bharnet"), ("trec", "emim")
 MEMBERS = (*POSES, *PIXELS)
+EVERYONE = (*MEMBERS, "egovideo")
 _SPLIT = {1: "a", 2: "b"}
 
 
@@ -49,13 +51,15 @@ def word_labels() -> tuple[str, ...]:
 def run_of(member: str, seed: int, number: int) -> Path | None:
     """The training of a model that never saw the signers of fold `number`; None where the plan has none.
 
-    G-HTT is trained once for each fold, whatever the seed; TRec and EMIM on fold 1 alone.
+    G-HTT is trained once for each fold, whatever the seed; TRec, EMIM and EgoVideo on fold 1 alone.
     """
     if member == "ghtt":
         return plan.ROOT / f"a_fold{number}"
     if member == "bharnet":
         return plan.ROOT / f"s{seed}_{_SPLIT[number]}_bharnet"
-    return plan.ROOT / f"m{seed}_words_{member}" if number == 1 else None
+    if number != 1:
+        return None
+    return plan.ROOT / (f"v{seed}_egovideo" if member == "egovideo" else f"m{seed}_words_{member}")
 
 
 def seeds_of(members: Sequence[str], number: int) -> tuple[int, ...]:
@@ -74,7 +78,8 @@ def word_predictions(member: str, seed: int, number: int) -> WordPredictions | N
     if run is None or not (run / "finished").is_file():
         return None
     checkpoint = run / "last"
-    measure = functools.partial(_of_poses if member in POSES else _of_pixels, member, checkpoint, number)
+    of = _of_poses if member in POSES else _of_sentences if member == "egovideo" else _of_pixels
+    measure = functools.partial(of, member, checkpoint, number)
     found = measured(f"words_of_{run.name}", [checkpoint], [__file__], measure)
     return WordPredictions(found["names"], found["probabilities"], found["truth"])
 
@@ -116,3 +121,12 @@ def _of_pixels(member: str, checkpoint: Path, number: int) -> dict[str, np.ndarr
     probabilities = result.probabilities[:, [known.index(label) for label in labels]].astype(np.float64)
     truth = np.array([labels.index(known[row]) for row in result.truth.tolist()])
     return {"names": np.array(videos.names)[result.items], "probabilities": probabilities, "truth": truth}
+
+
+def _of_sentences(member: str, checkpoint: Path, number: int) -> dict[str, np.ndarray]:
+    """Drawn as the section video_text draws them; each label a sentence."""
+    names, probabilities, truth, known = word_answers(checkpoint.parent, member)
+    labels = word_labels()
+    assert set(labels) == set(known), f"{member} knows {known}"
+    truth = np.array([labels.index(known[row]) for row in truth.tolist()])
+    return {"names": names, "probabilities": probabilities[:, [known.index(label) for label in labels]], "truth": truth}

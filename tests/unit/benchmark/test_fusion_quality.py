@@ -10,7 +10,7 @@ import pytest
 
 from palmist.benchmark import fusion_quality, plan, quality, word_predictions
 from palmist.benchmark.fusion_quality import Answers, across_folds, measure
-from palmist.benchmark.word_predictions import MEMBERS, WordPredictions, aligned, run_of, seeds_of
+from palmist.benchmark.word_predictions import EVERYONE, MEMBERS, WordPredictions, aligned, run_of, seeds_of
 from palmist.inference.calibration import UNCALIBRATED, fit_temperature, read_calibration, temper
 from palmist.metrics.classification import accuracy, expected_calibration_error
 from palmist.model_zoo import checkpoint_path
@@ -64,7 +64,7 @@ def test_seeds_are_averaged_and_ghtt_counts_once() -> None:
     good, bad = np.tile([0.8, 0.2], (4, 1)), np.tile([0.2, 0.8], (4, 1))
     answers = []
     for of_others in (good, bad):
-        raw = {"ghtt": np.tile([0.51, 0.49], (4, 1)), **dict.fromkeys(MEMBERS[1:], of_others)}
+        raw = {"ghtt": np.tile([0.51, 0.49], (4, 1)), **dict.fromkeys(EVERYONE[1:], of_others)}
         answers.append(Answers(np.array(list("abcd")), raw, raw, truth, {}))
     rows = {name: (value, seeds) for name, value, _, seeds in measure(answers, (0, 2), np.array(list("aabb")))}
     assert rows["fusion/accuracy"][0].value == 0.5
@@ -74,9 +74,8 @@ def test_seeds_are_averaged_and_ghtt_counts_once() -> None:
     error = rows["trec/expected_calibration_error"][0]
     assert error.interval == (pytest.approx(0.2), pytest.approx(0.8))
     assert error.n == 4
-    assert {"fusion/accuracy", "fusion_uncalibrated/accuracy", "fusion_of_poses/accuracy", "fusion_of_pixels/accuracy"} <= set(
-        rows
-    )
+    fusions = ("fusion", "fusion_uncalibrated", "fusion_with_egovideo", "fusion_of_poses", "fusion_of_pixels")
+    assert {f"{name}/accuracy" for name in fusions} <= set(rows)
 
 
 @functools.lru_cache
@@ -89,7 +88,7 @@ def fake_predictions(member: str, seed: int, number: int) -> WordPredictions | N
     if run_of(member, seed, number) is None:
         return None
     names = some_names(number)
-    generator = np.random.default_rng([seed, number, MEMBERS.index(member)])
+    generator = np.random.default_rng([seed, number, EVERYONE.index(member)])
     truth = np.arange(len(names)) % 16
     said = np.where(generator.random(len(names)) < 0.6, truth, (truth + 1) % 16)
     rows = np.full((len(names), 16), 0.05 / 15)
@@ -101,13 +100,13 @@ def test_records_of_both_splits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setattr(plan, "ROOT", tmp_path)
     monkeypatch.setattr(fusion_quality, "word_predictions", fake_predictions)
     assert fusion_quality.fusion(train=False) == []
-    for member in MEMBERS:
+    for member in EVERYONE:
         for number in (1, 2):
             for seed in (0, 1):
                 if (run := run_of(member, seed, number)) is not None:
                     run.mkdir(exist_ok=True)
                     (run / "finished").touch()
-    assert seeds_of(MEMBERS, 1) == (0, 1)
+    assert seeds_of(EVERYONE, 1) == (0, 1)
     assert seeds_of(MEMBERS, 2) == ()
     records = {record.name: record for record in fusion_quality.fusion(train=False)}
     together = records["asl_words/cross_signer_a/fusion/accuracy"]
