@@ -173,3 +173,9 @@ def test_wrong_words_are_exit_code_2(words: tuple[str, ...]) -> None:
     result = call(*words)
     assert result.exit_code == 2, result.output
     assert "error:" in result.stderr
+
+
+@pytest.mark.parametrize("module", ["palmist", "palmist.cli"])
+def test_the_command_runs_as_a_module(module: str) -> None:
+    said = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=True).stdout
+    assert said.startswith("palmist ")
