@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from palmist.errors import InputError
 from palmist.files.input_files import read_json
+from palmist.files.weights import check_finite
 
 FORMAT = "palmist-checkpoint"
 VERSION = 1
@@ -142,6 +143,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             state[name] = tensor.float() if tensor.is_floating_point() else tensor
     card = path / CARD_FILE
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    check_finite(state, str(path))
     return Checkpoint(state=state, config=header["config"], statistics=statistics, card=text, path=path)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 from fuzzing.inputs import CUTS, DAMAGES, Damage, kind_of, rule_of
 from fuzzing.inputs.raw import flip_bits
-from fuzzing.targets.target import OpenedStore, Target, WatchedVideo
+from fuzzing.targets.target import Checked, OpenedStore, Target, WatchedVideo
 from fuzzing.targets.verdict import faults, fingerprint
 from palmist.errors import InputError
 
@@ -77,12 +77,18 @@ class Watch:
             "os.truncate",
             "shutil.rmtree",
         ):
-            for path in arguments[:2] if event in ("os.rename", "os.symlink", "os.link") else arguments[:1]:
+            places = {"os.rename": arguments[:2], "os.link": arguments[1:2], "os.symlink": arguments[1:2]}
+            for path in places.get(event, arguments[:1]):
                 if isinstance(path, str | bytes | os.PathLike):
-                    self._check(event, path)
+                    self._check(event, path, follow=event == "os.truncate")
 
-    def _check(self, event: str, path: Any) -> None:
-        whole = os.path.realpath(os.path.join(os.getcwd(), os.fsdecode(path)))
+    def _check(self, event: str, path: Any, follow: bool = True) -> None:
+        """follow: what is done is done to what a link leads to, not to the link itself."""
+        whole = os.path.join(os.getcwd(), os.fsdecode(path))
+        if follow:
+            whole = os.path.realpath(whole)
+        else:
+            whole = os.path.join(os.path.realpath(os.path.dirname(whole)), os.path.basename(whole))
         if not (whole + "/").startswith(self.allowed + "/") and whole != "/dev/null" and "__pycache__" not in whole:
             self.found.append(f"{event} {os.fsdecode(path)}")
 
@@ -213,6 +219,8 @@ class Bench:
 
 
 def _says_so(value: Any) -> bool:
+    if isinstance(value, Checked):
+        return value.says_so
     return isinstance(value, OpenedStore) and (value.report is not None or bool(value.changed))
 
 

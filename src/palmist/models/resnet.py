@@ -15,6 +15,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from palmist.errors import InputError
+from palmist.files.weights import read_weights
 
 __all__ = ["ResNet18", "load_backbone"]
 
@@ -88,21 +89,8 @@ def load_backbone(network: ResNet18, path: str | Path) -> ResNet18:
 
     The classifier (`fc`) is left out. InputError for a file that is not there, holds more than tensors, or does not fit.
     """
-    import torch
-    from safetensors.torch import load_file
-
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; expected a file of ResNet-18 weights (.safetensors, .pth)")
-    try:
-        # Tensors only: a pickle that would run code is refused by torch.
-        safe = path.suffix == ".safetensors"
-        state = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail in any way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as weights ({reason}); expected tensors of a ResNet-18") from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} holds something else than named tensors; expected a state dict of a ResNet-18")
+    state = read_weights(path, "a file of ResNet-18 weights (.safetensors, .pth)")
     own = network.state_dict()
     given = {name: value for name, value in state.items() if not name.startswith("fc.")}
     missing = sorted(name for name in own if name not in given and not name.endswith("num_batches_tracked"))

@@ -22,16 +22,16 @@ Letters: B clips, T frames of the clip or of the map, H, W rows and columns, C c
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
+from palmist.files.weights import read_weights
 from palmist.models.emim import MotionAttention, displacements
 from palmist.models.global_batch import masked_mean
 from palmist.models.layers import Batch, Linear, Parts, standard_normal
@@ -444,20 +444,5 @@ def _may_be_missing(name: str) -> bool:
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, out of the wrappings that trainers put around them."""
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; expected a file of UniFormer weights (.pth, .safetensors)")
-    try:
-        # Tensors only: a pickle that would run code is refused by torch.
-        safe = path.suffix == ".safetensors"
-        state: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail in any way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as weights ({reason}); expected tensors of a UniFormer") from error
-    for wrapping in ("model", "model_state", "state_dict"):
-        if isinstance(state, Mapping) and isinstance(state.get(wrapping), Mapping):
-            state = state[wrapping]
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()) or not state:
-        raise InputError(f"{path} holds something else than named tensors; expected a state dict of a UniFormer")
+    state = read_weights(path, "a file of UniFormer weights (.pth, .safetensors)", ("model", "model_state", "state_dict"))
     return {str(name).removeprefix("module."): value for name, value in state.items()}

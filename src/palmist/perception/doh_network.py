@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from palmist.errors import InputError
+from palmist.files.weights import check_finite, read_plain
 from palmist.models.box_layers import clip_boxes, decode_boxes, grid_anchors, roi_align, suppress
 from palmist.perception.detection import check_frame
 from palmist.perception.hand_object_rows import THRESHOLD, from_rows
@@ -223,17 +224,8 @@ def load_network(path: str | Path, config: NetworkConfig | None = None) -> HandO
     Nothing in a file is run. Raises InputError when it is missing, damaged or holds more than tensors and settings, and when
     parameters are missing, unknown or of another shape (the sentence counts and names them).
     """
-    from safetensors.torch import load_file
-
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; expected weights of 100DOH's detector (.pth or .safetensors)")
-    try:
-        safe = path.suffix == ".safetensors"
-        state: Any = load_file(path) if safe else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged file can fail in any way
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as weights ({reason}); expected tensors of 100DOH's detector") from error
+    state = read_plain(path, "weights of 100DOH's detector (.pth or .safetensors)")
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         mode = state.get("pooling_mode", "align")
         if mode != "align":
@@ -241,6 +233,7 @@ def load_network(path: str | Path, config: NetworkConfig | None = None) -> HandO
         state = state["model"]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} holds something else than named tensors; expected a state dict or one under 'model'")
+    check_finite(state, str(path))
     network = HandObjectNetwork(config)
     given = {str(name).removeprefix("module."): value for name, value in state.items()}
     own = network.state_dict()

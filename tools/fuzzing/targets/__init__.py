@@ -7,9 +7,10 @@ something that was accepted.
 
 from __future__ import annotations
 
-from fuzzing.targets import recorded, sets, trained, video_files
+from fuzzing.targets import narrated, recorded, sets, trained, video_files, weights
 from fuzzing.targets.target import Target
 
 __all__ = ["TARGETS"]
 
-TARGETS: dict[str, Target] = {target.name: target for room in (sets, recorded, trained, video_files) for target in room.TARGETS}
+_ROOMS = (sets, recorded, narrated, trained, weights, video_files)
+TARGETS: dict[str, Target] = {target.name: target for room in _ROOMS for target in room.TARGETS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from unittest import mock
 
 import numpy as np
 
-from fuzzing.targets.target import Target
+from fuzzing.targets.target import Checked, Target
 from palmist.readers import READERS, data_root, h2o_example
 from palmist.recording import Recording
 from palmist.video_sets import VIDEO_SETS, StoredVideos
+from palmist.video_text import TEXT_SETS
+from palmist.video_text.clips import TextClip
+from palmist.video_text.text_videos import TextVideos
 
 
 def _write_h2o(root: Path) -> None:
@@ -73,6 +77,45 @@ def _read_pickle(folder: Path, out: Path) -> Any:
     return load_plain_pickle(folder / "root/ntu60_3danno.pkl")
 
 
+def _read_texts(name: str, folder: Path, out: Path) -> Checked:
+    """Every clip with its sentences, what else the set gives, and frames of the first videos that are there."""
+    contents = TEXT_SETS[name].read(folder / "root")
+    whole = list(contents) if isinstance(contents, Sequence) else contents
+    clips = list(_clips_in(whole))
+    videos = TextVideos([clip for clip in clips if clip.path is not None and clip.start < 1][:2])  # of an example: 0.5 s
+    frames = [videos.open(number).read(np.array([0])) for number in range(len(videos))]
+    listing = contents.listing()
+    return Checked([_without_places(whole), listing, frames], [fault for clip in clips for fault in _text_faults(clip)])
+
+
+def _clips_in(value: Any) -> Iterator[TextClip]:
+    if isinstance(value, TextClip):
+        yield value
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from _clips_in(getattr(value, field.name))
+    elif isinstance(value, Mapping):
+        yield from _clips_in(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _clips_in(item)
+
+
+def _without_places(contents: Any) -> Any:
+    if not dataclasses.is_dataclass(contents):
+        return contents
+    return {field.name: getattr(contents, field.name) for field in dataclasses.fields(contents) if field.name != "places"}
+
+
+def _text_faults(clip: TextClip) -> list[str]:
+    found = [f"{name} is {getattr(clip, name)!r}" for name in ("video", "uid") if not isinstance(getattr(clip, name), str)]
+    found += [f"the sentence {text!r}" for text in clip.texts if not isinstance(text, str)]
+    found += [f"the class {number!r}" for number in (*clip.verbs, *clip.nouns) if type(number) is not int or number < 0]
+    if not isinstance(clip.label, str | None) or not 0 <= clip.start <= clip.end < 1e9:
+        found.append(f"{clip.label!r} from {clip.start} to {clip.end} s")
+    return found
+
+
 TARGETS = (
     *(
         Target(
@@ -88,6 +131,10 @@ TARGETS = (
     *(
         Target(name, lambda folder, entry=entry: entry.example(folder / "root"), partial(_read_videos, name), 1.2)
         for name, entry in VIDEO_SETS.items()
+    ),
+    *(
+        Target(name, lambda folder, entry=entry: entry.example(folder / "root"), partial(_read_texts, name))
+        for name, entry in TEXT_SETS.items()
     ),
     Target("plain_pickle", lambda folder: READERS["pyskl"].example(folder / "root"), _read_pickle, 1.5),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +46,12 @@ class WatchedVideo:
     size: tuple[int, int]
     sampled: np.ndarray
     whole: bool
+
+
+@dataclass
+class Checked:
+    """What came out of reading, what is wrong with it by the target's own checks, and whether a loss was told of."""
+
+    value: Any
+    faults: list[str] = field(default_factory=list)
+    says_so: bool = False

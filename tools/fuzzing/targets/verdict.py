@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fuzzing.targets.target import OpenedStore, WatchedVideo
+from fuzzing.targets.target import Checked, OpenedStore, WatchedVideo
 from palmist.damage import check
 from palmist.errors import InputError
 from palmist.perception.hand_detections_file import DetectedHands
@@ -51,6 +51,8 @@ def _add(digest: Any, value: Any) -> None:
 
 def faults(value: Any) -> list[str]:
     """What does not hold of something that was accepted; none if all is well."""
+    if isinstance(value, Checked):
+        return value.faults + faults(value.value)
     if isinstance(value, Recording):
         return _recording_faults(value)
     if isinstance(value, OpenedStore):
