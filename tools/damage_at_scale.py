@@ -110,18 +110,24 @@ def _lines(pipe: Any, seconds: float) -> Iterator[bytes | None]:
         yield from lines
 
 
-def run_all(targets: list[Target], cases: int, seed: int, say: Any = None) -> list[Case]:
-    """`cases` cases in all, shared between the targets by their `share`."""
+def run_all(targets: list[Target], cases: int, seed: int, say: Any = None, keep: Path | None = None) -> list[Case]:
+    """`cases` cases in all, shared between the targets by their `share`; keep: a folder in which those of a target that is done
+    are kept, so that a later run with the same numbers takes them as they are."""
     warm_up()
     total = sum(target.share for target in targets)
     found: list[Case] = []
     for target in targets:
+        number = max(1, round(cases * target.share / total))
+        file = None if keep is None else keep / f"{target.name}-{number}-{seed}.json"
         box = Path(os.path.realpath(tempfile.mkdtemp(prefix="palmist-damage-")))
         started = time.monotonic()
         try:
-            own = list(run_target(target, max(1, round(cases * target.share / total)), seed, box))
+            own = _kept(file) or list(run_target(target, number, seed, box))
         finally:
             shutil.rmtree(box, ignore_errors=True)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps([asdict(case) for case in own]), encoding="utf-8")
         found += own
         if say is not None:
             counts = Counter(case.outcome for case in own)
@@ -131,6 +137,14 @@ def run_all(targets: list[Target], cases: int, seed: int, say: Any = None) -> li
                 f"harmless {counts['harmless']}, valid {counts['valid']} {bad or ''}"
             )
     return found
+
+
+def _kept(file: Path | None) -> list[Case]:
+    """What an earlier run kept of a target; nothing where there is none, or a case was bad and is to be tried again."""
+    if file is None or not file.is_file():
+        return []
+    cases = [Case(**case) for case in json.loads(file.read_text(encoding="utf-8"))]
+    return [] if any(case.outcome in BAD for case in cases) else cases
 
 
 def report(cases: list[Case], seed: int, command: str) -> dict[str, Any]:
@@ -166,6 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=list(TARGETS), metavar="NAME", help="these targets alone")
     parser.add_argument("--case", type=int, help="one case of it, with its traceback")
     parser.add_argument("--json", help="file for the record")
+    parser.add_argument("--keep", type=Path, help="folder for the cases of targets that are done; those without a bad one stay")
     given = parser.parse_args(arguments)
     targets = [TARGETS[name] for name in given.only or TARGETS]
     if given.case is not None:
@@ -174,7 +189,7 @@ def main(arguments: list[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as folder:
             print(asdict(bench.Bench(targets[0], Path(os.path.realpath(folder)), given.seed).run(given.case, show=True)))
         return 0
-    cases = run_all(targets, given.cases, given.seed, lambda line: print(line, flush=True))
+    cases = run_all(targets, given.cases, given.seed, lambda line: print(line, flush=True), given.keep)
     words = f"python tools/damage_at_scale.py --cases {given.cases} --seed {given.seed}" + (
         f" --only {given.only}" if given.only else ""
     )

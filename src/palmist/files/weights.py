@@ -83,7 +83,7 @@ def check_finite(state: Mapping[str, Tensor], source: str) -> None:
 def is_torchscript(path: Path) -> bool:
     """Whether a file is a TorchScript archive: a zip with a folder of code in it. Damaged zips are none."""
     try:
-        if not zipfile.is_zipfile(path):
+        if not path.is_file() or not zipfile.is_zipfile(path):  # a pipe would be waited for
             return False
         with zipfile.ZipFile(path) as archive:
             return any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist())

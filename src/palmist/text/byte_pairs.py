@@ -371,7 +371,9 @@ def _read_tokenizer_json(path: Path) -> tuple[list[Merge], Mapping[str, int]]:
     if not isinstance(model, dict) or model.get("end_of_word_suffix") != _WORD_END or not isinstance(model.get("vocab"), dict):
         raise InputError(f"{path} is not the tokenizer of CLIP (byte pairs with the word end {_WORD_END}); give {_FORMATS}")
     merges = []
-    for entry in model.get("merges", ()):
+    if not isinstance(model.get("merges"), list):
+        raise InputError(f"{path} holds no list of merges; give {_FORMATS}")
+    for entry in model["merges"]:
         parts = entry.split(" ") if isinstance(entry, str) else entry
         if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
             raise InputError(f"{path} holds the merge {str(entry)[:40]!r}, expected two tokens; give {_FORMATS}")

@@ -127,12 +127,17 @@ class VideoPlaces:
         return sum(self.find(video)[0] is None for video in set(videos))
 
     def _look(self, video: str, names: Mapping[str, str]) -> tuple[Path | None, bool]:
+        if ".." in Path(video).parts or Path(video).is_absolute():
+            return None, False  # a name cannot lead out of the folder
         for pattern in self.patterns:
             path = self.root / pattern.format(video=video, **names)
-            if path.suffix and path.is_file():
-                return path, False
-            if not path.suffix and path.is_dir():
-                return path, True
+            try:
+                if path.suffix and path.is_file():
+                    return path, False
+                if not path.suffix and path.is_dir():
+                    return path, True
+            except (OSError, ValueError):  # a name that no file can have
+                return None, False
         return None, False
 
 
@@ -171,7 +176,7 @@ def class_list(value: Any, where: str) -> tuple[int, ...]:
             found = None
     numbers = [found] if isinstance(found, (int, float)) else found
     if not isinstance(numbers, (list, tuple)) or not all(
-        isinstance(n, int) or (isinstance(n, float) and n.is_integer()) for n in numbers
+        isinstance(n, int | float) and not isinstance(n, bool) and n >= 0 and float(n).is_integer() for n in numbers
     ):
-        raise InputError(f"{where}: found {str(value)[:40]!r}; expected class numbers such as [3, 17]")
+        raise InputError(f"{where}: found {str(value)[:40]!r}; expected class numbers from 0 on, such as [3, 17]")
     return tuple(int(number) for number in numbers)

@@ -129,13 +129,13 @@ def _one(write: Callable[..., object], read: Callable[[Path], Any], file: str) -
 
 
 TARGETS = (
-    Target("recording", *_one(write_recording, read_recording, "recording.npz"), 4),
+    Target("recording", *_one(write_recording, read_recording, "recording.npz"), 2.5),
     Target("check_and_repair", _one(write_recording, read_recording, "recording.npz")[0], _check_and_repair),
-    Target("store", _write_store, _read_store, 5),
-    Target("store_append", _write_store, _read_and_go_on, 0.8),
-    Target("skeleton_clip", _write_clip, lambda folder, out: read_clip(folder / "clip.npz"), 2),
-    Target("point_tracks", _write_tracks, _read_tracks, 2),
-    Target("stored_tracks", _write_tracks, _read_stored_tracks, 0.8),
-    Target("hand_detections", _write_detections, lambda folder, out: read_hand_detections(folder / "hands.npz"), 4),
+    Target("store", _write_store, _read_store, 2.5),
+    Target("store_append", _write_store, _read_and_go_on),
+    Target("skeleton_clip", _write_clip, lambda folder, out: read_clip(folder / "clip.npz"), 1.2),
+    Target("point_tracks", _write_tracks, _read_tracks, 1.2),
+    Target("stored_tracks", _write_tracks, _read_stored_tracks),
+    Target("hand_detections", _write_detections, lambda folder, out: read_hand_detections(folder / "hands.npz"), 2),
     Target("truth", _write_truth, lambda folder, out: read_truth(folder / "truth.npz")),
 )

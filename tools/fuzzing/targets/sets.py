@@ -124,17 +124,16 @@ TARGETS = (
             if entry.example
             else (lambda folder, name=name: _small_open_set(name, folder / "root")),
             partial(_read_set, name),
-            {"h2o": 0.8, "assembly101": 0.8, "assemblyhands": 0.8}.get(name, 1.0),
         )
         for name, entry in READERS.items()
     ),
     *(
-        Target(name, lambda folder, entry=entry: entry.example(folder / "root"), partial(_read_videos, name), 1.2)
+        Target(name, lambda folder, entry=entry: entry.example(folder / "root"), partial(_read_videos, name))
         for name, entry in VIDEO_SETS.items()
     ),
     *(
         Target(name, lambda folder, entry=entry: entry.example(folder / "root"), partial(_read_texts, name))
         for name, entry in TEXT_SETS.items()
     ),
-    Target("plain_pickle", lambda folder: READERS["pyskl"].example(folder / "root"), _read_pickle, 1.5),
+    Target("plain_pickle", lambda folder: READERS["pyskl"].example(folder / "root"), _read_pickle, 1.2),
 )

@@ -97,8 +97,8 @@ def _read_records(folder: Path, out: Path) -> Any:
 
 
 TARGETS = (
-    Target("checkpoint", _write_checkpoint, _read_model, 0.8),
-    Target("training_state", _write_state, _read_state, 1.5),
-    Target("configuration", _write_configs, _read_configs, 1.5),
-    Target("benchmark_records", _write_records, _read_records, 1.5),
+    Target("checkpoint", _write_checkpoint, _read_model),
+    Target("training_state", _write_state, _read_state, 1.2),
+    Target("configuration", _write_configs, _read_configs, 1.2),
+    Target("benchmark_records", _write_records, _read_records, 1.2),
 )

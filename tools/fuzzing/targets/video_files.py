@@ -46,6 +46,6 @@ def _read_video(name: str, folder: Path, out: Path) -> WatchedVideo:
 
 
 TARGETS = (
-    Target("video_mp4", _write_mp4, partial(_read_video, "hand.mp4"), 4),
-    Target("video_webm", _write_webm, partial(_read_video, "hand.webm"), 3),
+    Target("video_mp4", _write_mp4, partial(_read_video, "hand.mp4"), 2),
+    Target("video_webm", _write_webm, partial(_read_video, "hand.webm"), 1.2),
 )

@@ -263,8 +263,8 @@ TARGETS = (
     Target("doh_weights", _write_doh, _read_doh, checked=False),
     Target("cotracker_weights", _write_cotracker, _read_cotracker, checked=False),
     Target("byte_pairs", _write_byte_pairs, _read_byte_pairs, checked=False),
-    Target("estimator_checkpoint", partial(_copy_checkpoint, "estimator-small"), _read_estimator, 0.8),
-    Target("video_checkpoint", partial(_copy_checkpoint, "trec-words"), _read_video_network, 0.8),
-    Target("video_text_checkpoint", partial(_copy_checkpoint, "egovideo-words"), _read_video_text, 0.8),
-    Target("skeleton_checkpoint", partial(_copy_checkpoint, "bharnet-words"), _read_recogniser, 0.8),
+    Target("estimator_checkpoint", partial(_copy_checkpoint, "estimator-small"), _read_estimator),
+    Target("video_checkpoint", partial(_copy_checkpoint, "trec-words"), _read_video_network),
+    Target("video_text_checkpoint", partial(_copy_checkpoint, "egovideo-words"), _read_video_text),
+    Target("skeleton_checkpoint", partial(_copy_checkpoint, "bharnet-words"), _read_recogniser),
 )  # fmt: skip
