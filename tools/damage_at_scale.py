@@ -10,7 +10,9 @@ came out is one of
     silent     accepted although the damage had to be noticed (rules: fuzzing/inputs), or an object that breaks its checks
 
 `--json FILE` writes the counts by target, by damage and rule, and every bad case with what it needs to be repeated;
-`--only NAME` takes one target, `--case N` one case of it, with its traceback.
+`--only NAME` takes one target, `--case N` one case of it, with its traceback. `--keep FOLDER` keeps the cases of every target
+that is done: a run that is given the same folder and numbers tries only what is missing or was bad, and the record names under
+`kept_from` the commit of each target that was tried with other code.
 """
 
 from __future__ import annotations
@@ -111,23 +113,13 @@ def _lines(pipe: Any, seconds: float) -> Iterator[bytes | None]:
 
 
 def run_all(targets: list[Target], cases: int, seed: int, say: Any = None, keep: Path | None = None) -> list[Case]:
-    """`cases` cases in all, shared between the targets by their `share`; keep: a folder in which those of a target that is done
-    are kept, so that a later run with the same numbers takes them as they are."""
+    """`cases` cases in all, shared between the targets by their `share`; keep: see `main`."""
     warm_up()
     total = sum(target.share for target in targets)
     found: list[Case] = []
     for target in targets:
-        number = max(1, round(cases * target.share / total))
-        file = None if keep is None else keep / f"{target.name}-{number}-{seed}.json"
-        box = Path(os.path.realpath(tempfile.mkdtemp(prefix="palmist-damage-")))
         started = time.monotonic()
-        try:
-            own = _kept(file) or list(run_target(target, number, seed, box))
-        finally:
-            shutil.rmtree(box, ignore_errors=True)
-        if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps([asdict(case) for case in own]), encoding="utf-8")
+        own = _done(target, max(1, round(cases * target.share / total)), seed, keep)
         found += own
         if say is not None:
             counts = Counter(case.outcome for case in own)
@@ -139,12 +131,32 @@ def run_all(targets: list[Target], cases: int, seed: int, say: Any = None, keep:
     return found
 
 
-def _kept(file: Path | None) -> list[Case]:
-    """What an earlier run kept of a target; nothing where there is none, or a case was bad and is to be tried again."""
-    if file is None or not file.is_file():
-        return []
-    cases = [Case(**case) for case in json.loads(file.read_text(encoding="utf-8"))]
-    return [] if any(case.outcome in BAD for case in cases) else cases
+def _done(target: Target, cases: int, seed: int, keep: Path | None) -> list[Case]:
+    """The cases of one target: tried now, or kept by an earlier run that found nothing bad."""
+    file = None if keep is None else keep / f"{target.name}-{cases}-{seed}.json"
+    if file is not None and file.is_file():
+        kept = [Case(**case) for case in json.loads(file.read_text(encoding="utf-8"))["cases"]]
+        if not any(case.outcome in BAD for case in kept):
+            return kept
+    box = Path(os.path.realpath(tempfile.mkdtemp(prefix="palmist-damage-")))
+    try:
+        own = list(run_target(target, cases, seed, box))
+    finally:
+        shutil.rmtree(box, ignore_errors=True)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        facts = {"target": target.name, "commit": code_commit(), "cases": [asdict(case) for case in own]}
+        file.write_text(json.dumps(facts), encoding="utf-8")
+    return own
+
+
+def _commits(keep: Path | None, chosen: set[str]) -> dict[str, str]:
+    """Target -> commit of the code that it was tried with, of those that an earlier run kept."""
+    if keep is None:
+        return {}
+    facts = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(keep.glob("*.json"))]
+    now = code_commit()
+    return {one["target"]: one["commit"] for one in facts if one["target"] in chosen and one["commit"] != now}
 
 
 def report(cases: list[Case], seed: int, command: str) -> dict[str, Any]:
@@ -180,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=list(TARGETS), metavar="NAME", help="these targets alone")
     parser.add_argument("--case", type=int, help="one case of it, with its traceback")
     parser.add_argument("--json", help="file for the record")
-    parser.add_argument("--keep", type=Path, help="folder for the cases of targets that are done; those without a bad one stay")
+    parser.add_argument("--keep", type=Path, help="folder for the cases of targets that are done, to go on from")
     given = parser.parse_args(arguments)
     targets = [TARGETS[name] for name in given.only or TARGETS]
     if given.case is not None:
@@ -193,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = f"python tools/damage_at_scale.py --cases {given.cases} --seed {given.seed}" + (
         f" --only {given.only}" if given.only else ""
     )
-    made = report(cases, given.seed, words)
+    made = report(cases, given.seed, words) | {"kept_from": _commits(given.keep, {target.name for target in targets})}
     for case in made["bad"][:400]:
         print(f"{case['outcome']:7} {case['target']} #{case['number']} {case['damage']} {case['file']}: {case['detail']}")
     print(made["outcomes"])
