@@ -339,7 +339,7 @@ def _tokenizer_file(path: Path) -> Path:
         if found is None:
             raise InputError(f"{path} holds no tokenizer; expected {_FORMATS} in it")
         return found
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path} is not there; expected {_FORMATS}")
     return path
 
