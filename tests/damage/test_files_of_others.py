@@ -30,7 +30,7 @@ from palmist.search import ClipIndex, IndexedClip, IndexWriter
 from palmist.tasks.videos import VideoSetConfig
 from palmist.text.byte_pairs import load_merges
 from palmist.video_text.captions import captions_of
-from palmist.video_text.clips import VideoPlaces, class_list
+from palmist.video_text.clips import TextClip, VideoPlaces, class_list
 
 
 def pipe(path: Path) -> Path:
@@ -154,9 +154,16 @@ def test_names_of_videos_cannot_lead_out_of_the_folder_or_be_too_long(tmp_path: 
         assert VideoPlaces(tmp_path / "set", ["{video}.mp4"]).find(name) == (None, False)
 
 
+def test_clips_are_named_in_text(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"of the video None; expected text"):
+        TextClip(None, None, 0.0, 1.0, (), "a")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"names the video 3; expected text"):
+        VideoPlaces(tmp_path, ["{video}.mp4"]).find(3)  # type: ignore[arg-type]
+
+
 def test_class_numbers_begin_at_0() -> None:
     assert class_list("[3, 0]", "here") == (3, 0)
-    for wrong in ("[-1]", -2, [True], 0.5):
+    for wrong in ("[-1]", -2, 10**400, float("inf"), [True], 0.5):
         with pytest.raises(InputError, match="expected class numbers from 0 on"):
             class_list(wrong, "here")
 

@@ -247,8 +247,9 @@ def _start(path: Path) -> bytes:
 
 
 def _read_head(path: Path) -> dict[str, Any]:
+    start = _start(path)
     try:
-        head = json.loads(_start(path))
+        head = json.loads(start)
         known = head["format"] == FORMAT and isinstance(head["settings"], dict) and "version" in head
     except (ValueError, LookupError, TypeError, RecursionError):
         known = False
