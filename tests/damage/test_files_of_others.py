@@ -26,9 +26,11 @@ from palmist.narration.output import NarrationFolder, read_lines
 from palmist.narration.sources import list_spans
 from palmist.perception.hand_object_files import read_hand_objects
 from palmist.readers.h2o import _camera
+from palmist.render import read_rendered
 from palmist.search import ClipIndex, IndexedClip, IndexWriter
 from palmist.tasks.videos import VideoSetConfig
 from palmist.text.byte_pairs import load_merges
+from palmist.train.loop import read_run_config
 from palmist.video_text.captions import captions_of
 from palmist.video_text.clips import TextClip, VideoPlaces, class_list
 
@@ -166,6 +168,29 @@ def test_class_numbers_begin_at_0() -> None:
     for wrong in ("[-1]", -2, 10**400, float("inf"), [True], 0.5):
         with pytest.raises(InputError, match="expected class numbers from 0 on"):
             class_list(wrong, "here")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("video", "../../x.mp4", "outside the folder"), ("rate", 0, "0 per second"), ("label", 3, "label of 'one' is 3")],
+)
+def test_a_rendered_folder_whose_index_was_changed(key: str, value: object, said: str, tmp_path: Path) -> None:
+    entry = {
+        "name": "one", "video": "clips/one.mp4", "truth": "clips/one.npz", "label": None, "subject": None, "frames": 3,
+        "rate": 30.0, "splits": {},
+    }  # fmt: skip
+    head = {"format": "palmist-rendered", "version": 1, "source": "x", "seed": 0, "settings": {"size": 48}}
+    (tmp_path / "index.json").write_text(json.dumps({**head, "clips": [entry]}))
+    assert [clip.name for clip in read_rendered(tmp_path)] == ["one"]
+    (tmp_path / "index.json").write_text(json.dumps({**head, "clips": [{**entry, key: value}]}))
+    with pytest.raises(InputError, match=said):
+        list(read_rendered(tmp_path))
+
+
+def test_settings_of_a_run_nested_without_end(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="is not whole JSON"):
+        read_run_config(tmp_path)
 
 
 @pytest.mark.parametrize("numbers", ["1 1 1 1 inf 720", "nan 1 1 1 1280 720", "1 1 1 1 0 720", "1 1 1 1 1e30 720"])

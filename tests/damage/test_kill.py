@@ -139,9 +139,9 @@ def runs_are_the_same(one: Path, other: Path) -> None:
 def videos_of(folder: Path) -> Path:
     """Three tiny videos with detections beside them, the same ones for all folders of a test."""
     videos = folder.parent / "videos"
-    for name in ("a", "b", "c"):
+    for name, frames in (("a", 50), ("b", 45), ("c", 55)):  # an index knows a video again by its bytes
         if not (videos / f"{name}.mp4").is_file():
-            write_clip(videos, name, 50, step=(ord(name) - 98, -2.0))
+            write_clip(videos, name, frames, step=(ord(name) - 98, -2.0))
     return videos
 
 

@@ -349,8 +349,8 @@ def _read_merge_lines(path: Path) -> list[Merge]:
     try:
         with path.open("rb") as file:
             packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else path.open("rb") as lines:
-            data = lines.read(_LARGEST + 1)
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            data = stream.read(_LARGEST + 1)
         text = data.decode("utf-8")
     except (EOFError, OSError, zlib.error, ValueError) as error:
         raise InputError(f"{path} is damaged or no list of merges ({one_line(error)}); expected {_FORMATS}") from error

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fuzzing.targets.examples import example_recording
 from fuzzing.targets.target import ROOT, Target
 from palmist.config import TrainConfig, load_config
@@ -96,7 +98,62 @@ def _read_records(folder: Path, out: Path) -> Any:
     return [record.to_json() for record in read_records(folder / "records.json")]
 
 
+def _write_run(folder: Path) -> None:
+    """The settings that `palmist train --resume` begins with."""
+    from palmist.config import to_mapping
+
+    (folder / "run").mkdir(parents=True)
+    config = load_config(TrainConfig, ROOT / "configs/ghtt/p_small.yaml", {"seed": 5})
+    (folder / "run/config.json").write_text(json.dumps(to_mapping(config), indent=2) + "\n")
+
+
+def _read_run(folder: Path, out: Path) -> Any:
+    from palmist.config import build_config
+    from palmist.train.loop import read_run_config
+
+    return build_config(TrainConfig, read_run_config(folder / "run")).model_dump()
+
+
+def _write_rendered(folder: Path) -> None:
+    from palmist.render import RenderSettings, render_folder
+
+    made = [example_recording(6, name) for name in ("one", "two")]
+    render_folder(made, folder / "rendered", RenderSettings(48, tracks=4), source="example")
+
+
+def _read_rendered(folder: Path, out: Path) -> Any:
+    """The clips, and the truth of each."""
+    from palmist.render import read_rendered
+
+    clips = list(read_rendered(folder / "rendered"))
+    return clips, [clip.truth() for clip in clips]
+
+
+def _write_clips(folder: Path) -> None:
+    from palmist.skeleton_clip import SkeletonClip, write_clip
+
+    (folder / "clips").mkdir(parents=True)
+    for number in range(3):
+        joints = np.random.default_rng(number).normal(size=(1, 8, 25, 3))
+        clip = SkeletonClip(
+            joints, np.ones((1, 8, 25), bool), "kinect25", 30.0, f"clip {number}", label="wave", label_number=number,
+            splits={"xsub": "train" if number else "test"},
+        )  # fmt: skip
+        write_clip(folder / f"clips/{number}.npz", clip)
+
+
+def _read_clips(folder: Path, out: Path) -> Any:
+    """Clips of a folder as a skeleton network's training takes them: one part of a split."""
+    from palmist.inputs.clip_source import open_clips
+
+    source = open_clips(folder / "clips")
+    return source.facts, list(source), list(source.chosen("xsub_train"))
+
+
 TARGETS = (
+    Target("run_settings", _write_run, _read_run),
+    Target("rendered_folder", _write_rendered, _read_rendered),
+    Target("folder_of_clips", _write_clips, _read_clips),
     Target("checkpoint", _write_checkpoint, _read_model),
     Target("training_state", _write_state, _read_state, 1.2),
     Target("configuration", _write_configs, _read_configs, 1.2),
