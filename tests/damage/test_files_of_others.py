@@ -21,6 +21,7 @@ from fake_embedder import NumberEmbedder
 from palmist.checkpoint import load_checkpoint, save_checkpoint
 from palmist.errors import InputError
 from palmist.files.weights import is_torchscript, read_weights
+from palmist.inputs.clip_source import open_clips
 from palmist.model_zoo import kind_of
 from palmist.narration.output import NarrationFolder, read_lines
 from palmist.narration.sources import list_spans
@@ -191,6 +192,12 @@ def test_settings_of_a_run_nested_without_end(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("[" * 100_000)
     with pytest.raises(InputError, match="is not whole JSON"):
         read_run_config(tmp_path)
+
+
+def test_facts_of_a_clip_nested_without_end(tmp_path: Path) -> None:
+    np.savez(tmp_path / "clip.npz", metadata=np.array("[" * 100_000))
+    with pytest.raises(InputError, match="is not a skeleton clip"):
+        open_clips(tmp_path)
 
 
 @pytest.mark.parametrize("numbers", ["1 1 1 1 inf 720", "nan 1 1 1 1280 720", "1 1 1 1 0 720", "1 1 1 1 1e30 720"])
