@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from palmist.errors import InputError
 from palmist.files.input_files import read_json
+from palmist.files.weights import check_finite
 
 FORMAT = "palmist-checkpoint"
 VERSION = 1
@@ -149,6 +150,7 @@ def load_checkpoint(path: str | Path, *kinds: str) -> Checkpoint:
             state[name] = tensor.float() if tensor.is_floating_point() else tensor
     card = path / CARD_FILE
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    check_finite(state, str(path))
     checkpoint = Checkpoint(state=state, config=header["config"], statistics=statistics, card=text, path=path)
     if kinds and checkpoint.kind not in kinds:
         expected = kinds[0] if len(kinds) == 1 else f"one of {', '.join(kinds)}"

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from palmist.errors import InputError
+from palmist.files.input_files import read_json
 
 __all__ = ["DEFAULT_MODEL", "VIDEO_KINDS", "VIDEO_TEXT_KINDS", "Model", "checkpoint_path", "kind_of", "model_card", "models"]
 
@@ -135,10 +136,10 @@ def kind_of(name_or_path: str | Path) -> str | None:
 
     Raises InputError, as `checkpoint_path` does, if there is no such checkpoint.
     """
+    folder = checkpoint_path(name_or_path)
     try:
-        facts = json.loads((checkpoint_path(name_or_path) / "config.json").read_text(encoding="utf-8"))
-        kind = facts["config"]["model"]
-    except (OSError, ValueError, KeyError, TypeError):
+        kind = read_json(folder / "config.json", "the settings of a checkpoint")["config"]["model"]
+    except (InputError, LookupError, TypeError):
         return None  # whoever loads it says what is wrong
     return kind if isinstance(kind, str) else None
 

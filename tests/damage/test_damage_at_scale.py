@@ -23,10 +23,11 @@ ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "benchmarks/results/damage.json"
 sys.path.insert(0, str(ROOT / "tools"))
 
-import damage_at_scale  # noqa: E402
 from damage_at_scale import BAD, run_target  # noqa: E402
-from damage_targets import TARGETS, Target  # noqa: E402
-from damaged_inputs import DAMAGES  # noqa: E402
+from fuzzing import bench  # noqa: E402
+from fuzzing.inputs import DAMAGES  # noqa: E402
+from fuzzing.targets import TARGETS  # noqa: E402
+from fuzzing.targets.target import Target  # noqa: E402
 
 SMALL = ["recording", "store", "fpha", "point_tracks", "hand_detections", "training_state", "plain_pickle", "benchmark_records"]
 
@@ -70,7 +71,7 @@ FAULTS: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("outcome", FAULTS)
 def test_the_judge_finds_a_faulty_reader(outcome: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(damage_at_scale, "SECONDS", 1)
+    monkeypatch.setattr(bench, "SECONDS", 1)
     cases = list(run_target(Target("faulty", write, once_damaged(FAULTS[outcome])), 3, 0, tmp_path))
     assert len(cases) == 3
     assert outcome in {case.outcome for case in cases}

@@ -1,11 +1,7 @@
-"""An index whose writing ends at any moment is readable, and a later run completes it."""
+"""An index whose writing ends at any moment is readable, and a later run completes it (kill -9: test_kill.py)."""
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -83,33 +79,6 @@ def test_every_step_may_be_the_last(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     left[0] = 23
     write_twice(tmp_path / "all", model)
     assert left[0] == 0
-
-
-def test_killed_processes(tmp_path: Path) -> None:
-    """kill -9 at random moments of a process that writes as fast as it can."""
-    out, model = tmp_path / "index", NumberEmbedder()
-    program = (
-        "import sys; sys.path[:0] = [sys.argv[2], sys.argv[3]]\n"
-        "from pathlib import Path\n"
-        "from test_index_kill import NumberEmbedder, write\n"
-        "print('ready', flush=True)\n"
-        "write(Path(sys.argv[1]), NumberEmbedder(), per_segment=1)\n"
-    )
-    here = Path(__file__).parent
-    for wait in (0.0, 0.02, 0.05):
-        process = subprocess.Popen(
-            [sys.executable, "-c", program, str(out), str(here), str(here.parent)], stdout=subprocess.PIPE
-        )
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        time.sleep(wait)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        if (out / "index.json").exists():
-            ClipIndex.open(out)
-    write(out, model)
-    check_whole(out, model)
 
 
 @pytest.mark.parametrize("suffix", [".faiss", ".json"])

@@ -20,13 +20,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from narrated_clips import write_clip
 from palmist.checkpoint import load_checkpoint
 from palmist.demo_data import demo_recordings
+from palmist.narration.output import narration_of, read_lines
+from palmist.search import ClipIndex
 from palmist.store import Store, write_store
+from palmist.train.state import read_state
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.filterwarnings("ignore")]
 TOY = Path(__file__).parents[1] / "training/toy_task.py"
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "TOY_PAUSE": "0.01"}
+CLIPS = 30  # of the videos below, of 0.2 seconds
 PALMIST = [sys.executable, "-c", "from palmist.cli import main; main()"]
 
 
@@ -118,8 +123,8 @@ def run_is_whole(folder: Path) -> None:
     for name in ("last", "best"):
         if (folder / "run" / name).is_dir():
             load_checkpoint(folder / "run" / name)
-    for state in (folder / "run/state").glob("step-*"):
-        load_file(state / "tensors.safetensors")
+    if steps_done(folder) > 1:
+        read_state(folder / "run")  # the newest; an older one may be half taken away
 
 
 def runs_are_the_same(one: Path, other: Path) -> None:
@@ -129,10 +134,83 @@ def runs_are_the_same(one: Path, other: Path) -> None:
         assert all(np.array_equal(first[key], second[key]) for key in first), name
 
 
+# ------------------------------------------------------------------------------------------------------ palmist narrate
+
+
+def videos_of(folder: Path) -> Path:
+    """Three tiny videos with detections beside them, the same ones for all folders of a test."""
+    videos = folder.parent / "videos"
+    for name, frames in (("a", 50), ("b", 45), ("c", 55)):  # an index knows a video again by its bytes
+        if not (videos / f"{name}.mp4").is_file():
+            write_clip(videos, name, frames, step=(ord(name) - 98, -2.0))
+    return videos
+
+
+def narrate(folder: Path, again: bool) -> list[str]:
+    videos = videos_of(folder)
+    detector = ["--detector", "detections", "--detections", str(videos / "detections")]
+    return [*PALMIST, "narrate", str(videos), *detector, "--clip-seconds", "0.2", "--out", str(folder / "narrated")]
+
+
+def narrated_bytes(folder: Path) -> float:
+    file = folder / "narrated/narrations.jsonl"
+    return file.stat().st_size if file.is_file() else 0
+
+
+def narrations_are_whole(folder: Path) -> None:
+    """Every line but a cut last one is a narration; the csv is there when all is done, and not before."""
+    file = folder / "narrated/narrations.jsonl"
+    if file.is_file():
+        found = [narration_of(line).text for line in read_lines(file)]
+        assert len(found) >= file.read_bytes().count(b"\n") - 1
+        assert len(found) == CLIPS or not (folder / "narrated/narrations.csv").exists()
+
+
+def narrations_are_the_same(one: Path, other: Path) -> None:
+    for name in ("narrations.jsonl", "narrations.csv"):
+        assert (one / "narrated" / name).read_bytes() == (other / "narrated" / name).read_bytes(), name
+    assert len(list(read_lines(one / "narrated/narrations.jsonl"))) == CLIPS
+
+
+# -------------------------------------------------------------------------------------------------------- palmist index
+
+#: Each clip is written at once, and not with those of 20 seconds, so that there is something to be killed in.
+INDEX = "import palmist.search.index as index; index._SECONDS = 0.0; from palmist.cli import main; main()"
+
+
+def index(folder: Path, again: bool) -> list[str]:
+    words = ["index", str(videos_of(folder)), "--clip-seconds", "0.2", "--out", str(folder / "index")]
+    return [sys.executable, "-c", INDEX, *words]
+
+
+def indexed_clips(folder: Path) -> float:
+    files = list((folder / "index/segments").glob("*.faiss")) if (folder / "index/segments").is_dir() else []
+    return len(files) + 0.5 * (folder / "index/index.json").is_file()
+
+
+def index_is_whole(folder: Path) -> None:
+    """It opens, and what it holds is found."""
+    if (folder / "index/index.json").is_file():
+        opened = ClipIndex.open(folder / "index")
+        assert len({(clip.digest, clip.number) for clip in opened.clips}) == len(opened)
+
+
+def indexes_are_the_same(one: Path, other: Path) -> None:
+    """The same clips with the same vectors; a run that begins anew puts small segments together."""
+    first, second = (ClipIndex.open(folder / "index") for folder in (one, other))
+    assert set(first.clips) == set(second.clips)
+    assert len(first) == len(second) == CLIPS
+    vectors = [dict(zip(opened.clips, opened._flat.reconstruct_n(0, CLIPS), strict=True)) for opened in (first, second)]
+    for clip, vector in vectors[0].items():
+        np.testing.assert_array_equal(vector, vectors[1][clip])
+
+
 COMMANDS = {
     "prepare": Killed(prepare, store_bytes, store_is_whole, stores_are_the_same),
     "train": Killed(train_toy, steps_done, run_is_whole, runs_are_the_same),
     "train_small": Killed(train_small, steps_done, run_is_whole, runs_are_the_same),
+    "narrate": Killed(narrate, narrated_bytes, narrations_are_whole, narrations_are_the_same),
+    "index": Killed(index, indexed_clips, index_is_whole, indexes_are_the_same),
 }
 
 
@@ -166,7 +244,9 @@ def kill_at_random(name: str, tmp_path: Path, kills: int, seed: int) -> None:
     everything = COMMANDS[name].written(whole)
     generator = random.Random(seed)
     goals = [1.0, *sorted(generator.uniform(0.02, 0.95) * everything for _ in range(kills - 1))]
-    assert kill_until_done(name, killed, goals) >= min(kills, 2)
+    times = kill_until_done(name, killed, goals)
+    print(f"{name}: killed {times} times")
+    assert times >= min(kills, 2)
     COMMANDS[name].same(killed, whole)
 
 
@@ -178,9 +258,18 @@ def test_training_killed_and_begun_again(tmp_path: Path) -> None:
     kill_at_random("train", tmp_path, 2, seed=0)
 
 
+def test_narrating_killed_and_begun_again(tmp_path: Path) -> None:
+    kill_at_random("narrate", tmp_path, 2, seed=0)
+
+
+def test_indexing_killed_and_begun_again(tmp_path: Path) -> None:
+    pytest.importorskip("faiss")
+    kill_at_random("index", tmp_path, 2, seed=0)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
-@pytest.mark.parametrize("name", ["prepare", "train", "train_small"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_killed_many_times(name: str, seed: int, tmp_path: Path) -> None:
     kill_at_random(name, tmp_path, 6, seed=1 + seed)
 

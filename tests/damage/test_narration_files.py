@@ -1,4 +1,4 @@
-"""Files of narrations cut, changed and killed anywhere: whole lines stay, the rest is done again."""
+"""Files of narrations cut, changed and killed anywhere: whole lines stay, the rest is done again; the command: test_kill.py."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from narrated_clips import write_clip
 from palmist.narration.output import NarrationFolder, read_lines
 
 SETTINGS = {"source": "x"}
@@ -105,41 +104,3 @@ def test_killed_while_writing(tmp_path: Path) -> None:
             assert folder.line(f"clip {number}") == line(number)
     found = [json.loads(text) for text in (tmp_path / "out" / "narrations.jsonl").read_text().splitlines()[1:]]
     assert found == [line(number) for number in range(len(found))]
-
-
-RUN = """
-import sys
-sys.path[:0] = sys.argv[3:]
-from pathlib import Path
-from palmist.narration.many import DetectorChoice, Job
-from palmist.narration.output import NarrationFolder
-from palmist.narration.run import narrate_listing
-from palmist.narration.sources import list_spans
-
-clips, out = Path(sys.argv[1]), sys.argv[2]
-with NarrationFolder(out, {}) as folder:
-    job = Job(DetectorChoice("detections", None, clips / "detections"))
-    narrate_listing(list_spans(clips, None, 0.4), job, folder, advance=lambda name: print(name, flush=True))
-"""
-
-
-def test_a_run_that_is_killed_goes_on_to_the_same_end(tmp_path: Path) -> None:
-    write_clip(tmp_path / "clips", "a", 50)
-    write_clip(tmp_path / "clips", "b", 50, (-2, 0))
-
-    def arguments(out: str) -> list[str]:
-        return [sys.executable, "-c", RUN, str(tmp_path / "clips"), str(tmp_path / out), *PATHS]
-
-    with subprocess.Popen(arguments("cut"), stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout is not None
-        for _, _ in zip(running.stdout, range(3), strict=False):
-            pass
-        running.kill()
-    there = len((tmp_path / "cut" / "narrations.jsonl").read_bytes().splitlines()) - 1
-    assert 3 <= there < 10
-    assert not (tmp_path / "cut" / "narrations.csv").exists()
-    again = subprocess.run(arguments("cut"), check=True, capture_output=True, text=True)
-    subprocess.run(arguments("whole"), check=True, capture_output=True)
-    assert len(again.stdout.split()) == 10
-    for name in ("narrations.jsonl", "narrations.csv"):
-        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

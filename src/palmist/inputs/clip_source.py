@@ -108,7 +108,7 @@ def _file_facts(file: Path) -> ClipFacts:
         splits = dict(facts.get("splits", {}))
         parts = _parts(splits) | (set(splits.values()) if len(splits) == 1 else set())
         return ClipFacts(str(facts["name"]), facts.get("label"), facts.get("label_number"), frozenset(parts), file)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{file} is not a skeleton clip ({error}); expected a file of write_clip") from error
 
 

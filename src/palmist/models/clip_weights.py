@@ -14,7 +14,6 @@ Letters: D width, E embedding, HW patches of a frame, p pixels of a patch, L tex
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from palmist.errors import InputError
-from palmist.files.weights import named_tensors, read_state
+from palmist.files.weights import check_finite, is_torchscript, read_weights
 
 __all__ = ["convert_clip", "load_clip"]
 
@@ -80,15 +79,13 @@ def load_clip(path: str | Path, grid: tuple[int, int] | None = None, text_length
         >>> network.load_state_dict(state, strict=False)     # the adapters, times and fusion are not CLIP's
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; expected a file of CLIP weights (.safetensors, .bin, .pt)")
-    if _is_program(path):
+    if is_torchscript(path):
         raise InputError(
             f"{path.name} is a TorchScript program, which Palmist does not run; if you trust it, convert it once with: "
             f"python -c \"import torch; torch.save(torch.jit.load('{path.name}', 'cpu').state_dict(), 'clip.pt')\" "
             "and give clip.pt"
         )
-    state = named_tensors(read_state(path, _WHOSE), path, _WHOSE, ("state_dict", "model"))
+    state = read_weights(path, _KINDS, ("state_dict", "model"), finite=False)  # open_clip's masks are not finite
     return convert_clip(state, grid, text_length, str(path))
 
 
@@ -116,6 +113,7 @@ def convert_clip(
         InputError: a tensor that no vision-transformer CLIP has, one that is missing, or one of a shape that does not fit.
     """
     found = _renamed({str(name).removeprefix("module."): value.float() for name, value in state.items()}, source)
+    check_finite(found, source)
     _join_projections(found, source)
     for tower in ("vision", "text"):
         _check_tower(found, tower, source)
@@ -147,14 +145,6 @@ def resize_places(table: Tensor, grid: tuple[int, int] | None, source: str = "th
     picture = table.t().reshape(1, -1, side, side)  # (1, D, H, W)
     resized = F.interpolate(picture, size=grid, mode="bicubic", align_corners=False)
     return resized[0].flatten(1).t().contiguous()
-
-
-def _is_program(path: Path) -> bool:
-    """Whether a file is a TorchScript archive: a zip with a folder of code in it."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") or "/code/" in name for name in archive.namelist())
 
 
 def _renamed(state: Mapping[str, Tensor], source: str) -> dict[str, Tensor]:

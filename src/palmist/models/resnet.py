@@ -15,7 +15,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.files.weights import named_tensors, read_state
+from palmist.files.weights import read_weights
 
 __all__ = ["ResNet18", "load_backbone"]
 
@@ -89,7 +89,8 @@ def load_backbone(network: ResNet18, path: str | Path) -> ResNet18:
 
     The classifier (`fc`) is left out. InputError for a file that is not there, holds more than tensors, or does not fit.
     """
-    state = named_tensors(read_state(path, "a ResNet-18"), path, "a ResNet-18")
+    path = Path(path)
+    state = read_weights(path, "a file of ResNet-18 weights (.safetensors, .pth)")
     own = network.state_dict()
     given = {name: value for name, value in state.items() if not name.startswith("fc.")}
     missing = sorted(name for name in own if name not in given and not name.endswith("num_batches_tracked"))

@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.files.weights import named_tensors, read_state
+from palmist.files.weights import read_weights
 from palmist.models.emim import MotionAttention, displacements
 from palmist.models.global_batch import masked_mean
 from palmist.models.layers import Batch, Linear, Parts, standard_normal
@@ -394,7 +394,6 @@ def soft_cross_entropy(scores: Tensor, batch: Batch, smoothing: float) -> Tensor
     return masked_mean(value, counted)
 
 
-_WHOSE = "a UniFormer"
 
 
 def load_weights(network: UniFormer, path: str | Path) -> tuple[str, ...]:
@@ -414,7 +413,7 @@ def load_weights(network: UniFormer, path: str | Path) -> tuple[str, ...]:
         >>> load_weights(network, "uniformer_small_k400_16x4.pth")[:2]
         ('blocks3.0.attn.position_bias', 'blocks3.0.attn.motion.enter.weight')
     """
-    given = named_tensors(read_state(path, _WHOSE), path, _WHOSE, ("model", "model_state", "state_dict"))
+    given = read_weights(Path(path), "a file of UniFormer weights (.pth, .safetensors)", ("model", "model_state", "state_dict"))
     own = network.state_dict()
     fitted: dict[str, Tensor] = {}
     wrong: list[str] = []

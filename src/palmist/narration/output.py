@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from palmist.errors import InputError
+from palmist.files.input_files import check_file
 from palmist.narration.pipeline import Narration
 from palmist.narration.rewrite import Rewrite
 from palmist.narration.sources import Span
@@ -97,6 +99,8 @@ class NarrationFolder:
         if self.folder.exists() and not self.folder.is_dir():
             raise InputError(f"--out {self.folder} is a file; expected a folder, a new one or that of an earlier run")
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.table.is_dir():
+            raise InputError(f"{self.table} is a folder; expected a file or nothing there; move it away, or give another --out")
         self._lock = _locked(self.folder)
         try:
             self._file = self._open()
@@ -237,14 +241,16 @@ def _locked(folder: Path) -> int | None:
 
 
 def _start(path: Path) -> bytes:
+    check_file(path, "narrations.jsonl as palmist narrate writes it")
     with path.open("rb") as file:
         return file.readline(1 << 20)
 
 
 def _read_head(path: Path) -> dict[str, Any]:
+    start = _start(path)
     try:
-        head = json.loads(_start(path))
-        known = head["format"] == FORMAT and isinstance(head["settings"], dict)
+        head = json.loads(start)
+        known = head["format"] == FORMAT and isinstance(head["settings"], dict) and "version" in head
     except (ValueError, LookupError, TypeError, RecursionError):
         known = False
     if not known:
@@ -260,10 +266,14 @@ def _parsed(data: bytes) -> dict[str, Any] | None:
     """A line that is whole and ours, else None."""
     try:
         line = json.loads(data)
-        whole = all(name in line for name in (*_OWN, "text", "facts")) and isinstance(line["rewrite"]["outcome"], str)
+        words = (*(line[name] for name in ("uid", "dataset", "video_id", "template", "text")), line["rewrite"]["outcome"])
+        numbers = [line[name] for name in ("start_second", "end_second", "hands_seen")]
+        facts = line["facts"]
     except (ValueError, TypeError, LookupError, RecursionError):
         return None
-    return line if whole and isinstance(line["uid"], str) else None
+    whole = all(isinstance(word, str) for word in words) and isinstance(facts, dict)
+    whole = whole and all(isinstance(number, int | float) and not isinstance(number, bool) for number in numbers)
+    return line if whole and 0 <= numbers[0] < numbers[1] < math.inf and 0 <= numbers[2] <= 1 else None
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from palmist.errors import InputError
+from palmist.files.input_files import check_file
 from palmist.perception.video import Frame, Video
 
 __all__ = ["VIDEO_ENDINGS", "Listing", "Span", "frames_of", "list_spans"]
@@ -174,6 +175,7 @@ def _listed(path: Path, root: Path) -> Listing:
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Number of the line and our name -> value, for every row of the csv."""
+    check_file(path, "a list of clips, csv with a line each")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             head = file.readline()
@@ -191,6 +193,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
                 yield reader.line_num, {ours: (row[name] or "").strip() for ours, name in columns.items()}
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text; export it again as csv in UTF-8") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}); expected a list of clips") from error
     except csv.Error as error:
         raise InputError(f"{path} is no csv that can be read ({error}); export it again") from error
 

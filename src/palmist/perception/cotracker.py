@@ -13,8 +13,6 @@ Weights are read with weights_only=True: a file that would run code is refused.
 from __future__ import annotations
 
 import importlib
-import pickle
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.files.weights import is_torchscript, read_weights
 from palmist.perception.points import PointTracks, check_queries, checked_frames
 from palmist.perception.video import Frame
 
@@ -49,7 +48,7 @@ class CoTracker:
                 "github.com/facebookresearch/co-tracker, or a TorchScript file; or track with LucasKanade, which needs none"
             )
         self.device = device
-        self._scripted = _is_torchscript(self.path)
+        self._scripted = is_torchscript(self.path)
         try:
             self._model = (_load_script if self._scripted else _load_package)(self.path).to(device).eval()
         except RuntimeError as error:  # a device that is not there
@@ -111,14 +110,6 @@ class CoTracker:
         return tracks[0].float().numpy(), visible[0].bool().numpy()
 
 
-def _is_torchscript(path: Path) -> bool:
-    """TorchScript archives carry their code as text; state dicts of torch.save do not."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name for name in archive.namelist())
-
-
 def _load_script(path: Path) -> torch.nn.Module:
     import torch
 
@@ -150,25 +141,8 @@ def _load_package(path: Path) -> torch.nn.Module:
 
 
 def _state_dict(path: Path) -> Mapping[str, torch.Tensor]:
-    import torch
-
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} is a pickle that could run code, or damaged, and was not loaded; expected plain weights, such as "
-            "scaled_offline.pth or .safetensors; get the file from its authors again"
-        ) from error
-    except Exception as error:  # torch and safetensors raise many kinds on damaged files
-        raise InputError(f"{path} cannot be read as weights ({_first_line(error)}); copy or download it again") from error
-    state = state.get("model", state) if isinstance(state, dict) else None
-    if not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise InputError(f"{path} holds no weights by name; expected a state dict such as scaled_offline.pth")
-    return state
+    """A pickle that could run code is refused."""
+    return read_weights(path, "CoTracker's weights, such as scaled_offline.pth or .safetensors", ("model",))
 
 
 def _first_line(error: BaseException) -> str:

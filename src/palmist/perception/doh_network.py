@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from palmist.errors import InputError
-from palmist.files.weights import named_tensors, read_state
+from palmist.files.weights import named_tensors, read_plain
 from palmist.models.box_layers import clip_boxes, decode_boxes, grid_anchors, roi_align, suppress
 from palmist.perception.detection import check_frame
 from palmist.perception.hand_object_rows import THRESHOLD, from_rows
@@ -218,7 +218,7 @@ def _padded(boxes: Tensor, height: int, width: int, config: NetworkConfig) -> Te
     return torch.cat([(boxes[:, :2] - grow).clamp(min=0), torch.minimum(boxes[:, 2:] + grow, limit)], -1)
 
 
-_WHOSE = "100DOH's detector"
+_EXPECTED = "weights of 100DOH's detector (.pth or .safetensors)"
 
 
 def load_network(path: str | Path, config: NetworkConfig | None = None) -> HandObjectNetwork:
@@ -227,12 +227,13 @@ def load_network(path: str | Path, config: NetworkConfig | None = None) -> HandO
     Nothing in a file is run. Raises InputError when it is missing, damaged or holds more than tensors and settings, and when
     parameters are missing, unknown or of another shape (the sentence counts and names them).
     """
-    state = read_state(path, _WHOSE)
+    path = Path(path)
+    state = read_plain(path, _EXPECTED)
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         mode = state.get("pooling_mode", "align")
         if mode != "align":
             raise InputError(f"{path} was trained with pooling '{mode}'; expected 'align', which 100DOH's detector uses")
-    network, given = HandObjectNetwork(config), named_tensors(state, path, _WHOSE, ("model",))
+    network, given = HandObjectNetwork(config), named_tensors(state, path, _EXPECTED, ("model",))
     own = network.state_dict()
     groups = {
         "lacks": [name for name in own if name not in given and not name.endswith("num_batches_tracked")],

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.files.input_files import parse_json, read_text
 from palmist.files.npz import load_arrays, save_arrays
 from palmist.perception.detection import check_frame
 from palmist.perception.hand_object_rows import HAND_COLUMNS, OBJECT_COLUMNS, THRESHOLD, check_rows, from_rows
@@ -349,21 +350,15 @@ def _is_wanted(clip: Any, video: str | None, start: float | None) -> bool:
 
 
 def _load_json(path: Path, lines: bool = False) -> Any:
+    expected = "a JSON file of detections"
+    text = read_text(path, expected)
+    rows = [line for line in text.splitlines() if line.strip()]
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "no UTF-8 text"
-        raise InputError(f"{path} cannot be read ({reason}); expected a JSON file of detections") from error
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        rows = [line for line in text.splitlines() if line.strip()]
-        if lines and len(rows) > 1:
-            try:
-                return [json.loads(line) for line in rows]
-            except ValueError:
-                pass
-        raise InputError(f"{path} is no JSON, it is cut off or damaged ({error}); copy or export it again") from error
+        return parse_json(text, str(path), expected)
+    except InputError:
+        if not lines or len(rows) < 2:
+            raise
+    return [parse_json(line, f"{path}, line {number}", expected) for number, line in enumerate(rows, 1)]
 
 
 def _by_number(name: object) -> tuple[Any, ...]:

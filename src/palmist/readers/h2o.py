@@ -260,6 +260,11 @@ def _camera(folder: Path, pose: np.ndarray | None) -> dict[str, object] | None:
     file = folder / "cam_intrinsics.txt"
     if file.is_file():
         numbers = _numbers(file, 6)
+        if not (np.isfinite(numbers).all() and (numbers[4:] >= 1).all() and (numbers[4:] < 1e6).all()):
+            raise InputError(
+                f"{file} holds {' '.join(map(str, numbers.tolist()))}; expected fx, fy, cx, cy, width and height of the image; "
+                "copy the set's file again"
+            )
         camera |= {"intrinsics": tuple(numbers[:4].tolist()), "width": int(numbers[4]), "height": int(numbers[5])}
     return camera or None
 

@@ -15,9 +15,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from palmist.errors import InputError
+from palmist.files.input_files import damage_named, read_json
 from palmist.perception.video_writer import write_video
 from palmist.recording import Recording
 from palmist.render.clip import render_clip
@@ -225,10 +227,7 @@ def _read_index(folder: Path) -> dict[str, Any] | None:
     file = folder / "index.json"
     if not file.is_file():
         return None
-    try:
-        index = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is no JSON ({error}); expected the index of a folder made by palmist render") from error
+    index = read_json(file, "the index of a folder made by palmist render")
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise InputError(f"{file} does not name the format '{FORMAT}'; expected a folder made by palmist render")
     if index.get("version") != VERSION:
@@ -236,7 +235,34 @@ def _read_index(folder: Path) -> dict[str, Any] | None:
             f"{folder} is a rendered folder of version {index.get('version')}; this Palmist reads version {VERSION}; "
             "draw it again with palmist render"
         )
+    with damage_named(file, "the index of a folder made by palmist render"):
+        _check_index(index)
     return index
+
+
+def _check_index(index: dict[str, Any]) -> None:
+    """LookupError, TypeError or ValueError for an index that palmist render did not write so."""
+    missing = {"source", "seed", "settings", "clips"} - set(index)
+    if missing or not isinstance(index["settings"]["size"], int) or not isinstance(index["clips"], list):
+        raise ValueError(f"no {', '.join(sorted(missing)) or 'size or list of clips'}")
+    for entry in index["clips"]:
+        if not isinstance(entry["name"], str):
+            raise ValueError(f"the name {entry['name']!r}")
+        if "left_out" in entry:
+            continue
+        for key, kind in _ENTRY.items():
+            if not isinstance(entry[key], kind) or isinstance(entry[key], bool):
+                raise ValueError(f"{key} of {entry['name']!r} is {entry[key]!r}")
+        if not (entry["frames"] > 0 and 0 < entry["rate"] < 1e6):
+            raise ValueError(f"{entry['frames']} frames at {entry['rate']} per second")
+        places = [Path(entry["video"]), Path(entry["truth"])]
+        if any(place.is_absolute() or ".." in place.parts for place in places):
+            raise ValueError(f"the files {entry['video']!r} and {entry['truth']!r}, outside the folder")
+
+
+_ENTRY: dict[str, type | UnionType] = {
+    "video": str, "truth": str, "label": str | None, "subject": str | None, "frames": int, "rate": int | float, "splits": dict,
+}  # fmt: skip
 
 
 def _resume(out: Path, head: dict[str, Any]) -> dict[str, dict[str, Any]]:

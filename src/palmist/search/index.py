@@ -20,17 +20,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from palmist.errors import InputError, MissingExtraError
 from palmist.files.folder_lock import lock_folder
+from palmist.files.input_files import one_line, read_json, read_text
 from palmist.files.whole_file import write_whole
 from palmist.search.embedder import VideoTextEmbedder
 
@@ -42,6 +45,12 @@ SEGMENT = 1024  # clips of a segment that is left alone
 _UNFINISHED = "index.json.part"  # all that a run leaves that is killed at its very start
 _MANY = 16  # small segments that are put together
 _SECONDS = 20.0  # of embedding, at most, that a killed run loses
+
+
+_CLIP_FIELDS: dict[str, type | UnionType] = {
+    "video": str, "digest": str, "number": int, "of": int, "start": int | float, "end": int | float, "name": str,
+    "label": str | None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -291,10 +300,7 @@ def _read_head(path: Path) -> dict[str, Any] | None:
     file = path / "index.json"
     if not file.is_file():
         return None
-    try:
-        head = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{file} is no JSON ({error}); expected the head of an index that palmist index made") from error
+    head = read_json(file, "the head of an index that palmist index made")
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise InputError(f"{file} does not name the format '{FORMAT}'; expected a folder that palmist index made")
     if head.get("version") != VERSION:
@@ -303,7 +309,7 @@ def _read_head(path: Path) -> dict[str, Any] | None:
             "update it with: pip install -U palmist, or make the index again with palmist index"
         )
     wanted = {"model": str, "fingerprint": str, "dimension": int, "cutting": dict}
-    wrong = next((key for key, kind in wanted.items() if not isinstance(head.get(key), kind)), None)
+    wrong = next((key for key, kind in wanted.items() if type(head.get(key)) is not kind), None)
     if wrong is not None or head["dimension"] < 1:
         raise InputError(f"{file} is damaged at '{wrong or 'dimension'}'; make the index again with palmist index")
     return head
@@ -330,18 +336,31 @@ def _read_segments(path: Path, dimension: int) -> list[_Segment]:
     listed: dict[int, tuple[Path, tuple[IndexedClip, ...], str]] = {}
     replaced: set[int] = set()
     for file in sorted((path / "segments").glob("*.json")):
+        if not (file.stem.isascii() and file.stem.isdigit()):
+            continue  # what a file manager leaves
         try:
-            facts = json.loads(file.read_text(encoding="utf-8"))
+            facts = json.loads(read_text(file, "the clips of a segment"))
             replaced.update(int(number) for number in facts["replaces"])
-            clips = tuple(IndexedClip(**clip) for clip in facts["clips"])
+            clips = tuple(_checked(IndexedClip(**clip)) for clip in facts["clips"])
             listed[int(file.stem)] = (file.with_suffix(".faiss"), clips, str(facts["sha256"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{file} is damaged ({error}); make the index again with palmist index") from error
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(f"{file} is damaged ({one_line(error)}); make the index again with palmist index") from error
     return [
         _Segment(number, clips, _read_vectors(file, checksum, (len(clips), dimension)))
         for number, (file, clips, checksum) in sorted(listed.items())
         if number not in replaced
     ]
+
+
+def _checked(clip: IndexedClip) -> IndexedClip:
+    """The clip itself; ValueError for a field of another type or times that cannot be."""
+    for name, kind in _CLIP_FIELDS.items():
+        value = getattr(clip, name)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"{name} is {value!r}")
+    if not (0 <= clip.number < clip.of and -math.inf < clip.start < clip.end < math.inf):
+        raise ValueError(f"clip {clip.number} of {clip.of}, from {clip.start} to {clip.end} s")
+    return clip
 
 
 def _read_vectors(file: Path, checksum: str, shape: tuple[int, int]) -> np.ndarray:

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import gzip
 import html
-import json
 import unicodedata
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.files.input_files import check_file, one_line, read_json
 
 __all__ = ["CLIP_MERGES", "CLIP_VOCABULARY", "BytePairs", "learn_merges", "read_merges"]
 
@@ -40,6 +41,7 @@ _WORD_END = "</w>"
 _CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
 _STRAIGHT_QUOTES = str.maketrans({"‘": "'", "’": "'", "‚": "'", "‛": "'", "“": '"', "”": '"', "„": '"', "‟": '"'})
 _FORMATS = "bpe_simple_vocab_16e6.txt(.gz), merges.txt or tokenizer.json of CLIP"
+_LARGEST = 64 << 20  # bytes of a list of merges; CLIP's has 3 MB
 
 Merge = tuple[str, str]
 
@@ -337,17 +339,23 @@ def _tokenizer_file(path: Path) -> Path:
         if found is None:
             raise InputError(f"{path} holds no tokenizer; expected {_FORMATS} in it")
         return found
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path} is not there; expected {_FORMATS}")
     return path
 
 
 def _read_merge_lines(path: Path) -> list[Merge]:
+    check_file(path, _FORMATS)
     try:
-        data = path.read_bytes()
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
-    except (EOFError, gzip.BadGzipFile, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"{path} is damaged or no list of merges ({error}); expected {_FORMATS}") from error
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            data = stream.read(_LARGEST + 1)
+        text = data.decode("utf-8")
+    except (EOFError, OSError, zlib.error, ValueError) as error:
+        raise InputError(f"{path} is damaged or no list of merges ({one_line(error)}); expected {_FORMATS}") from error
+    if len(data) > _LARGEST:
+        raise InputError(f"{path} is longer than {_LARGEST:,} bytes when unpacked; expected {_FORMATS}")
     lines = text.rstrip("\n").split("\n")
     first = 1 if "#version" in lines[0] else 0
     merges = []
@@ -363,7 +371,9 @@ def _read_tokenizer_json(path: Path) -> tuple[list[Merge], Mapping[str, int]]:
     if not isinstance(model, dict) or model.get("end_of_word_suffix") != _WORD_END or not isinstance(model.get("vocab"), dict):
         raise InputError(f"{path} is not the tokenizer of CLIP (byte pairs with the word end {_WORD_END}); give {_FORMATS}")
     merges = []
-    for entry in model.get("merges", ()):
+    if not isinstance(model.get("merges"), list):
+        raise InputError(f"{path} holds no list of merges; give {_FORMATS}")
+    for entry in model["merges"]:
         parts = entry.split(" ") if isinstance(entry, str) else entry
         if not isinstance(parts, list) or len(parts) != 2 or not all(isinstance(part, str) for part in parts):
             raise InputError(f"{path} holds the merge {str(entry)[:40]!r}, expected two tokens; give {_FORMATS}")
@@ -372,10 +382,7 @@ def _read_tokenizer_json(path: Path) -> tuple[list[Merge], Mapping[str, int]]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no JSON ({error}); give {_FORMATS}") from error
+    value = read_json(path, _FORMATS)
     if not isinstance(value, dict):
         raise InputError(f"{path} holds a {type(value).__name__}, expected a JSON object; give {_FORMATS}")
     return value

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from palmist.checkpoint import load_model_state, save_checkpoint, write_text
 from palmist.config import TrainConfig, to_mapping
 from palmist.errors import InputError, MissingExtraError
+from palmist.files.input_files import read_json
 from palmist.models.global_batch import Share, sharing
 from palmist.train.interrupt import TrainingInterrupted, listening
 from palmist.train.logs import RunLog
@@ -165,8 +166,8 @@ def read_run_config(run: Path) -> dict[str, Any]:
     file = run / "config.json"
     if not file.is_file():
         raise InputError(f"no run in {run}: config.json is missing; give the folder that palmist train wrote")
+    stored = read_json(file, "the settings of a run; start a new run")
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
         return {name: field.get_default(call_default_factory=True) for name, field in _fields().items()} | dict(stored)
     except (ValueError, TypeError) as error:
         raise InputError(f"{file} is damaged ({error}); start a new run") from error

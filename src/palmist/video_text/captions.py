@@ -19,6 +19,7 @@ from rich.progress import track
 import palmist.narration
 from palmist.config import build_config
 from palmist.errors import InputError
+from palmist.files.input_files import damage_named, parse_json, read_json, read_text
 from palmist.files.whole_file import write_whole
 from palmist.narration.drawn import drawn_detections
 from palmist.narration.pipeline import Narration, narrate_detections
@@ -133,7 +134,11 @@ def _narrations(config: RenderedConfig, settings: RenderSettings, names: Sequenc
             key.update(source.read_bytes())
         kept = Path(config.folder) / f"narrated-{key.hexdigest()[:24]}.json"
         if kept.is_file():
-            return [str(text) for text in json.loads(kept.read_text(encoding="utf-8"))]
+            with damage_named(kept, "kept narrations; delete it, they are made again"):
+                texts = [str(text) for text in read_json(kept, "kept narrations")]
+                if len(texts) != len(names):
+                    raise ValueError(f"{len(texts)} narrations of {len(names)} recordings")
+                return texts
     title = f"narrating {len(names)} recordings of {config.recordings}"
     told = [
         narrated_drawing(recordings[name], settings, config.seed).text
@@ -185,14 +190,15 @@ def _of_file(path: Path, names: Sequence[str]) -> list[tuple[str, ...]]:
         known = ", ".join(CAPTIONS)
         raise InputError(f"captions is '{path}'; expected {known}, or an existing .jsonl file that palmist narrate wrote")
     found: dict[str, list[str]] = {}
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                entry = json.loads(line)
-                if "text" in entry:
-                    found.setdefault(str(entry["source"]), []).append(str(entry["text"]))
-            except (ValueError, TypeError, KeyError) as error:
-                raise InputError(f"{path}, line {number} is no narration; expected what palmist narrate wrote") from error
+    expected = "a narration, as palmist narrate writes it"
+    for number, line in enumerate(read_text(path, "narrations of palmist narrate").split("\n"), 1):
+        entry = parse_json(line, f"{path}, line {number}", expected) if line.strip() else {}
+        if not isinstance(entry, dict) or not isinstance(entry.get("source", ""), str | None):
+            raise InputError(f"{path}, line {number} is no narration; expected what palmist narrate wrote")
+        if "text" in entry:
+            if not isinstance(entry["text"], str) or not isinstance(entry.get("source"), str):
+                raise InputError(f"{path}, line {number} has no text or no source; expected what palmist narrate wrote")
+            found.setdefault(entry["source"], []).append(entry["text"])
     missing = [name for name in names if name not in found]
     if missing:
         raise InputError(

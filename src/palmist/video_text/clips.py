@@ -20,6 +20,7 @@ __all__ = ["CHUNK_SECONDS", "Listing", "Piece", "TextClip", "TextContents", "Vid
 
 #: Length of the files of a video that is stored in pieces (EgoVideo's training data).
 CHUNK_SECONDS = 15.0
+_MOST_CLASSES = 10**6  # a number beyond it is none of a class
 
 
 class Piece(NamedTuple):
@@ -56,6 +57,8 @@ class TextClip:
     extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.video, str) or not isinstance(self.uid, str):
+            raise InputError(f"found the clip {self.uid!r} of the video {self.video!r}; expected text; download the list again")
         if not (0 <= self.start <= self.end < math.inf):
             raise InputError(
                 f"clip {self.uid} of video {self.video} runs from {self.start} to {self.end} s; expected seconds from 0 on, "
@@ -118,6 +121,8 @@ class VideoPlaces:
 
     def find(self, video: str, **names: str) -> tuple[Path | None, bool]:
         """Where a video lies (None: nowhere), and whether it is a folder of pieces."""
+        if not isinstance(video, str):
+            raise InputError(f"the list in {self.root} names the video {video!r}; expected text; download the list again")
         if video not in self.found:
             self.found[video] = self._look(video, names)
         return self.found[video]
@@ -127,12 +132,17 @@ class VideoPlaces:
         return sum(self.find(video)[0] is None for video in set(videos))
 
     def _look(self, video: str, names: Mapping[str, str]) -> tuple[Path | None, bool]:
+        if ".." in Path(video).parts or Path(video).is_absolute():
+            return None, False  # a name cannot lead out of the folder
         for pattern in self.patterns:
             path = self.root / pattern.format(video=video, **names)
-            if path.suffix and path.is_file():
-                return path, False
-            if not path.suffix and path.is_dir():
-                return path, True
+            try:
+                if path.suffix and path.is_file():
+                    return path, False
+                if not path.suffix and path.is_dir():
+                    return path, True
+            except (OSError, ValueError):  # a name that no file can have
+                return None, False
         return None, False
 
 
@@ -171,7 +181,7 @@ def class_list(value: Any, where: str) -> tuple[int, ...]:
             found = None
     numbers = [found] if isinstance(found, (int, float)) else found
     if not isinstance(numbers, (list, tuple)) or not all(
-        isinstance(n, int) or (isinstance(n, float) and n.is_integer()) for n in numbers
+        isinstance(n, int | float) and not isinstance(n, bool) and 0 <= n < _MOST_CLASSES and n == int(n) for n in numbers
     ):
-        raise InputError(f"{where}: found {str(value)[:40]!r}; expected class numbers such as [3, 17]")
+        raise InputError(f"{where}: found {str(value)[:40]!r}; expected class numbers from 0 on, such as [3, 17]")
     return tuple(int(number) for number in numbers)

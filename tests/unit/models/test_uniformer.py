@@ -139,7 +139,7 @@ class Runs:
 def test_wrong_files_are_refused_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = UniFormer(TINY_EMIM)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    with pytest.raises(InputError, match=r"does not exist; expected a file of the weights of a UniFormer"):
+    with pytest.raises(InputError, match=r"does not exist; expected a file of UniFormer weights"):
         load_weights(network, tmp_path / "no.pth")
     (tmp_path / "text.pth").write_text("hello")
     torch.save({"model": Runs()}, tmp_path / "code.pth")

@@ -156,13 +156,13 @@ def test_damaged_files_are_refused_in_one_sentence(tmp_path: Path) -> None:
     np.savez(tmp_path / "lacks.npz", time=arrays["time"])
     for name, message in {
         "cut.npz": "cut off or damaged",
-        "cut.json": "no JSON, it is cut off",
+        "cut.json": "is not whole JSON",
         "new.json": "reads version 1",
         "other.json": "no palmist-hand-objects file",
         "late.json": "do not increase",
         "lost.npz": "does not name one of the 3 frames",
         "lacks.npz": "has no width, height, hand_frame",
-        "none.json": "cannot be read",
+        "none.json": "does not exist",
         "none.txt": "ends in '.txt'",
     }.items():
         with pytest.raises(InputError, match=message):

@@ -366,8 +366,8 @@ def test_cotracker_without_weights_or_package(tmp_path, no_package):
     [
         ({"other": torch.ones(2)}, "does not fit"),
         ({"speed": torch.ones(5)}, "does not fit"),
-        ({"speed": 3}, "no weights by name"),
-        ([torch.ones(2)], "no weights by name"),
+        ({"speed": 3}, "something else than named tensors"),
+        ([torch.ones(2)], "something else than named tensors"),
     ],
 )
 def test_cotracker_with_wrong_weights(tmp_path, cotracker_package, content, message):
