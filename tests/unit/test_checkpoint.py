@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from palmist.checkpoint import (
     write_folder,
 )
 from palmist.errors import InputError
+from palmist.model_zoo import checkpoint_path
 
 
 def network() -> nn.Sequential:
@@ -171,3 +173,14 @@ def test_a_crash_before_the_older_one_was_removed_keeps_the_newer(folder: Path) 
     os.replace(folder.parent / "new", folder)
     assert load_checkpoint(folder).card == "# Newer\n"
     assert not (folder.parent / ".last.old").exists()
+
+
+@pytest.mark.parametrize("name", ["ghtt-small", "bharnet-words", "estimator-small", "emim-words", "trec-words", "egovideo-words"])
+def test_a_flipped_bit_in_a_shipped_checkpoint_is_noticed(name: str, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint_path(name), tmp_path / name)
+    weights = tmp_path / name / WEIGHTS_FILE
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(InputError, match="its checksum is another"):
+        load_checkpoint(tmp_path / name)
