@@ -175,7 +175,10 @@ def test_a_crash_before_the_older_one_was_removed_keeps_the_newer(folder: Path) 
     assert not (folder.parent / ".last.old").exists()
 
 
-@pytest.mark.parametrize("name", ["ghtt-small", "bharnet-words", "estimator-small", "emim-words", "trec-words", "egovideo-words"])
+SHIPPED = ("ghtt-small", "bharnet-words", "estimator-small", "emim-words", "trec-words", "egovideo-words")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_flipped_bit_in_a_shipped_checkpoint_is_noticed(name: str, tmp_path: Path) -> None:
     shutil.copytree(checkpoint_path(name), tmp_path / name)
     weights = tmp_path / name / WEIGHTS_FILE
