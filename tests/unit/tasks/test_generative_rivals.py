@@ -46,7 +46,7 @@ def test_the_flattened_vae_is_trained_and_predicts_in_the_plane(tmp_path: Path) 
     futures = model.predict(vector, known, frames, code.palms, 24, 3, 5.0, generator, planar=True)
     assert futures.shape == (1, 3, 24, 2, 21, 3)
     assert (futures[..., 2] == 0).all()
-    with pytest.raises(InputError, match="expected 'posegpt'"):
+    with pytest.raises(InputError, match="expected posegpt"):
         load_posegpt(tmp_path / "flattened" / "last")
 
 
