@@ -128,7 +128,10 @@ def run_is_whole(folder: Path) -> None:
 
 
 def runs_are_the_same(one: Path, other: Path) -> None:
-    for name in ("last", "best"):
+    """Every checkpoint of the one is there in the other, with the same weights; without validation there is no best one."""
+    names = {folder.name for folder in (other / "run").iterdir() if (folder / "model.safetensors").is_file()}
+    assert "last" in names
+    for name in sorted(names):
         first, second = (load_file(folder / "run" / name / "model.safetensors") for folder in (one, other))
         assert first.keys() == second.keys()
         assert all(np.array_equal(first[key], second[key]) for key in first), name
@@ -292,3 +295,14 @@ def test_an_unfinished_store_is_gone_on_with_only_by_the_same_command(tmp_path: 
 def test_an_unfinished_store_that_holds_nothing_stands_in_nobodys_way(tmp_path: Path) -> None:
     Store.create(tmp_path / "s", made_of={"dataset": "a"}).close()
     assert len(write_store(tmp_path / "s", demo_recordings()[:1], made_of={"dataset": "b"})) == 1
+
+
+def test_a_best_checkpoint_that_was_being_replaced_is_there_again(tmp_path: Path) -> None:
+    """Killed between the two renames of a replacement, and never better afterwards."""
+    run(train_toy(tmp_path, False))
+    best = tmp_path / "run/best"
+    content = (best / "model.safetensors").read_bytes()
+    best.rename(tmp_path / "run/.best.old")
+    (tmp_path / "run/finished").unlink(missing_ok=True)
+    run(train_toy(tmp_path, True))
+    assert (best / "model.safetensors").read_bytes() == content

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from palmist.checkpoint import load_model_state, save_checkpoint, write_text
+from palmist.checkpoint import load_model_state, save_checkpoint, settle_folder, write_text
 from palmist.config import TrainConfig, to_mapping
 from palmist.errors import InputError, MissingExtraError
 from palmist.files.input_files import read_json
@@ -433,6 +433,8 @@ class _Trainer:
         return True
 
     def _restore(self) -> None:
+        for name in ("last", "best", "early"):
+            settle_folder(self.run / name)
         state = read_state(self.run)
         if state is None:
             return
