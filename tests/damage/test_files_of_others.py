@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from test_narration_files import SETTINGS, line
 
 from fake_embedder import NumberEmbedder
@@ -23,6 +24,7 @@ from palmist.errors import InputError
 from palmist.files.weights import is_torchscript, read_weights
 from palmist.inputs.clip_source import open_clips
 from palmist.model_zoo import kind_of
+from palmist.models.clip_weights import load_clip
 from palmist.narration.output import NarrationFolder, read_lines
 from palmist.narration.sources import list_spans
 from palmist.perception.hand_object_files import read_hand_objects
@@ -205,3 +207,15 @@ def test_a_camera_of_h2o_that_is_none(numbers: str, tmp_path: Path) -> None:
     (tmp_path / "cam_intrinsics.txt").write_text(numbers)
     with pytest.raises(InputError, match="expected fx, fy, cx, cy, width and height"):
         _camera(tmp_path, None)
+
+
+def test_times_that_no_video_has_are_refused() -> None:
+    with pytest.raises(InputError, match=r"expected seconds from 0 on, below 1e\+07"):
+        TextClip("a", None, 0.0, 1e20, ("waves",), "a_0")
+
+
+def test_single_numbers_in_the_place_of_clips_matrices_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clip.safetensors"
+    save_file({name: torch.tensor(1.0) for name in ("visual.class_embedding", "visual.proj", "text_projection")}, path)
+    with pytest.raises(InputError):
+        load_clip(path)

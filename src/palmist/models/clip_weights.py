@@ -117,7 +117,7 @@ def convert_clip(
     _join_projections(found, source)
     for tower in ("vision", "text"):
         _check_tower(found, tower, source)
-    clips, texts = (len(found[f"{tower}.projection.weight"]) for tower in ("vision", "text"))
+    clips, texts = (_length(found[f"{tower}.projection.weight"]) for tower in ("vision", "text"))
     if clips != texts:
         raise InputError(f"{source} projects frames to {clips} numbers and texts to {texts}, expected the same; give {_KINDS}")
     patch = found["vision.patch.weight"]
@@ -126,7 +126,7 @@ def convert_clip(
     found["vision.class_position"] = table[0].clone()
     found["vision.position"] = resize_places(table[1:], grid, source)
     if text_length is not None:
-        L = len(found["text.position"])
+        L = _length(found["text.position"])
         if not 2 <= text_length <= L:
             raise InputError(f"texts of {text_length} tokens are asked for, expected 2 to {L}, the table of {source}")
         found["text.position"] = found["text.position"][:text_length].clone()
@@ -186,12 +186,17 @@ def _join_projections(found: dict[str, Tensor], source: str) -> None:
         found[f"{block}.attention.in_proj_{what}"] = torch.cat([found.pop(part) for part in parts])
 
 
+def _length(tensor: Tensor) -> int:
+    """Its first size; 0 for a single number."""
+    return tensor.shape[0] if tensor.dim() else 0
+
+
 def _check_tower(found: Mapping[str, Tensor], tower: str, source: str) -> None:
     """Every tensor of a tower is there, with the shape that the others ask for, and no block is left out."""
     first = "vision.class_token" if tower == "vision" else "text.after.weight"
     if first not in found:
         raise InputError(f"{source} lacks {first}; expected {_KINDS}, whole")
-    D = len(found[first])
+    D = _length(found[first])
     numbers = {int(name.split(".")[2]) for name in found if name.startswith(f"{tower}.blocks.")}
     expected: dict[str, tuple[int | None, ...]] = {f"{tower}.after.weight": (D,), f"{tower}.after.bias": (D,)}
     if tower == "vision":

@@ -115,7 +115,7 @@ def _load_script(path: Path) -> torch.nn.Module:
 
     try:
         return torch.jit.load(str(path), map_location="cpu")
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # a damaged archive can fail in any way
         raise InputError(f"{path} is a damaged TorchScript file ({_first_line(error)}); copy or export it again") from error
 
 

@@ -276,11 +276,11 @@ def _objects(folder: Path, frames: int) -> tuple[str, ...] | None:
         if classes:
             names = [""] * frames
             for index, numbers in classes.items():
-                kind = int(numbers[0])
-                if not 0 <= kind < len(OBJECTS):
-                    raise InputError(f"{folder / name}/{index:06d}.txt: object class {kind}; expected 0 to 8")
+                kind = numbers[0]
+                if not 0 <= kind < len(OBJECTS):  # neither is what is not finite
+                    raise InputError(f"{folder / name}/{index:06d}.txt: object class {kind:g}; expected 0 to 8")
                 if index < frames:
-                    names[index] = OBJECTS[kind]
+                    names[index] = OBJECTS[int(kind)]
             return tuple(names)
     return None
 

@@ -7,7 +7,6 @@ large collections are stored for training; `TextClip.pieces` gives the files tha
 from __future__ import annotations
 
 import ast
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ __all__ = ["CHUNK_SECONDS", "Listing", "Piece", "TextClip", "TextContents", "Vid
 
 #: Length of the files of a video that is stored in pieces (EgoVideo's training data).
 CHUNK_SECONDS = 15.0
+LONGEST = 1e7  # seconds; no video is four months long
 _MOST_CLASSES = 10**6  # a number beyond it is none of a class
 
 
@@ -59,10 +59,10 @@ class TextClip:
     def __post_init__(self) -> None:
         if not isinstance(self.video, str) or not isinstance(self.uid, str):
             raise InputError(f"found the clip {self.uid!r} of the video {self.video!r}; expected text; download the list again")
-        if not (0 <= self.start <= self.end < math.inf):
+        if not (0 <= self.start <= self.end < LONGEST):
             raise InputError(
                 f"clip {self.uid} of video {self.video} runs from {self.start} to {self.end} s; expected seconds from 0 on, "
-                "the end not before the start"
+                f"below {LONGEST:g}, the end not before the start"
             )
 
     @property

@@ -7,7 +7,6 @@ EgoClip, whatever the sentences are like.
 from __future__ import annotations
 
 import csv
-import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.video_text.clips import LONGEST
 
 __all__ = ["SpanTable"]
 
@@ -130,7 +130,7 @@ class SpanTable:
         except ValueError:
             return f"found the times {texts[0]!r} and {texts[1]!r}, expected seconds", (0.0, 0.0)
         start = max(start, 0.0)
-        if not start <= end < math.inf:
+        if not start <= end < LONGEST:
             return f"found a clip from {start} to {end} s, expected an end after the start", (0.0, 0.0)
         return "", (start, end)
 
