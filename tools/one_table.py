@@ -149,7 +149,7 @@ def _cell(have: dict[str, dict[str, Any]], names: list[str], divisor: str | None
     record = found[0]
     interval = record["interval"]
     span = "" if interval is None else f" [{number(interval[0] / scale)}, {number(interval[1] / scale)}]"
-    return f"{number(record['value'] / scale)}{span}; {record['n']:,} × {max(1, len(record['seeds']))}"
+    return f"{number(record['value'] / scale)}{span}; {record['n']:,}\u00a0×\u00a0{max(1, len(record['seeds']))}"
 
 
 def _cost(record: dict[str, Any] | None) -> str:

@@ -41,7 +41,7 @@ def test_a_cell_shows_value_interval_items_and_seeds(tool: ModuleType) -> None:
     have = {f"{A}/bharnet/accuracy": record(0.98, 1408, (0, 1, 2), (0.97, 0.99)), f"{B}/bharnet/accuracy": record(0.85, 2460)}
     cells = row(tool.one_table(have), "BHaRNet")
     assert cells == [
-        "BHaRNet", "0.980 [0.970, 0.990]; 1,408 × 3", "0.850; 2,460 × 1", "–", "not measured", "–", "–",
+        "BHaRNet", "0.980 [0.970, 0.990]; 1,408\u00a0×\u00a03", "0.850; 2,460\u00a0×\u00a01", "–", "not measured", "–", "–",
     ]  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def test_of_several_names_the_first_that_there_is_counts(tool: ModuleType) -> No
     have[f"{B}/fusion_of_poses/accuracy"] = record(0.7)
     have[f"{A}/fusion_of_pixels/accuracy"] = record(0.8)
     fused = row(tool.one_table(have), "fusion of several models")[1:]
-    assert fused == ["not measured", "0.700; 10 × 1", "–", "–", "0.800; 10 × 1", "–"]
+    assert fused == ["not measured", "0.700; 10\u00a0×\u00a01", "–", "–", "0.800; 10\u00a0×\u00a01", "–"]
 
 
 def test_errors_are_divided_by_the_last_poses(tool: ModuleType) -> None:
@@ -64,7 +64,7 @@ def test_errors_are_divided_by_the_last_poses(tool: ModuleType) -> None:
         f"{A}/last_pose_equal_budget/ade": record(0.4),
     }
     cell = [line for line in tool.one_table(have).splitlines() if line.startswith("| G-HTT |")][1].split("|")[5].strip()
-    assert cell == "0.500 [0.250, 0.750]; 7 × 1"
+    assert cell == "0.500 [0.250, 0.750]; 7\u00a0×\u00a01"
     del have[f"{A}/last_pose_equal_budget/ade"]
     assert "0.500" not in tool.one_table(have)
 
