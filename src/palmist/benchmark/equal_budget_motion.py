@@ -24,7 +24,7 @@ from torch import Tensor
 from palmist import pose_vector
 from palmist.benchmark import plan
 from palmist.benchmark.kept import measured
-from palmist.benchmark.quality import smoothing_width
+from palmist.benchmark.quality import plain_forecast, smoothing_width, unseen
 from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
 from palmist.evaluation.forecasts import ForecastWindow, forecast_windows
 from palmist.evaluation.ghtt import (
@@ -45,9 +45,7 @@ from palmist.models.baselines.flattened import STRONGER, FlattenedVAE
 from palmist.models.baselines.htt import HTT
 from palmist.models.baselines.posegpt import PoseGPT
 from palmist.models.baselines.simple import last_pose
-from palmist.readers import open_data
 from palmist.recording import Recording
-from palmist.splits import FOLDS, recordings_of
 from palmist.tasks.generative import load_flattened, load_posegpt
 from palmist.tasks.rivals import frame_tokens, load_rival
 
@@ -67,14 +65,6 @@ _REFINERS = {"ghtt": ("r", tuple(PARTS)), "htt": ("htt", _NO_TAKES), "htt_inside
 _PREDICTORS = {"ghtt": ("p", tuple(PARTS)), "posegpt": ("posegpt", _NO_TAKES), "flattened": ("flattened", _NO_TAKES)}
 
 
-def unseen(name: str) -> list[Recording]:
-    """The recordings of fold 1's unseen people, or its takes."""
-    fold, recordings = FOLDS[1], open_data(name)
-    if name == "leap_recordings":
-        return [recording for recording in recordings if recording.name in fold.takes]
-    return recordings_of(recordings, fold.people if name == "reach_to_grasp" else fold.signers)
-
-
 def equal_budget_motion(train: bool = True) -> list[BenchmarkRecord]:
     """Refinement and prediction; see the head of this file. train: first train what is not there yet; else seeds that lack a
     training are left out."""
@@ -82,7 +72,7 @@ def equal_budget_motion(train: bool = True) -> list[BenchmarkRecord]:
         plan.train_missing({job.name for job in plan.table_jobs()})
     records = []
     for name, part in PARTS.items():
-        recordings = [recording for recording in unseen(name) if recording.valid.any()]
+        recordings = [recording for recording in unseen(name, 1) if recording.valid.any()]
         records += _refinements(name, part, recordings)
         records += _predictions(name, part, recordings)
     return records
@@ -204,18 +194,11 @@ def _sampled(run: Path, model: str, windows: Sequence[ForecastWindow]) -> dict[s
     return {"best": _errors(windows, futures)}
 
 
-def _still(window: ForecastWindow) -> np.ndarray:
-    recording, seen = window.recording, window.observed_frames
-    times = recording.time[seen], recording.time[window.future_frames]
-    result = last_pose(np.asarray(recording.joints)[seen], np.asarray(recording.known)[seen], *times)
-    return np.asarray(result.joints)[None, :, window.hand]
-
-
 def _predictions(name: str, part: str, recordings: Sequence[Recording]) -> list[BenchmarkRecord]:
     windows = list(forecast_windows(name, recordings))
     groups = np.array([_group(name, window.recording) for window in windows])
     unit = windows[0].recording_unit
-    still = over_seeds(_errors(windows, [_still(window) for window in windows])[None], groups)
+    still = over_seeds(_errors(windows, [plain_forecast(last_pose, window) for window in windows])[None], groups)
     records = [make_record(f"{part}/last_pose_equal_budget/ade", still.value, unit, still.n, _COMMAND, still.interval)]
     for model, (training, sets) in _PREDICTORS.items():
         runs = _runs(training) if name in sets else {}

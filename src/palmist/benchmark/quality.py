@@ -40,7 +40,7 @@ from palmist.recording import Recording
 from palmist.splits import FOLDS, recordings_of
 from palmist.tasks.labelled import labelled_parts
 
-__all__ = ["SECTIONS", "linear_words", "round_trip", "run", "smoothing_width"]
+__all__ = ["SECTIONS", "linear_words", "plain_forecast", "round_trip", "run", "smoothing_width", "unseen"]
 
 COMMAND = "palmist benchmark quality"
 Items = list[tuple[Recording, str]]
@@ -58,7 +58,7 @@ def _checkpoint(name: str) -> Path:
     return plan.ROOT / name / "last"
 
 
-def _unseen(name: str, number: int) -> list[Recording]:
+def unseen(name: str, number: int) -> list[Recording]:
     """The recordings of a set that the fold's models never saw."""
     fold, recordings = FOLDS[number], open_data(name)
     if name == "leap_recordings":
@@ -119,7 +119,7 @@ def words() -> list[BenchmarkRecord]:
     plan.train_missing({"p_fold1", "p_fold2", "a_fold1", "a_fold2"})
     records = []
     for split, number in _WORD_SPLITS:
-        result = _read(f"a_fold{number}", _unseen("asl_words", number), "asl_words")
+        result = _read(f"a_fold{number}", unseen("asl_words", number), "asl_words")
         records += _recognition_records(f"asl_words/{split}/ghtt", [result], "words")
         records += linear_words(split, number)
     return records
@@ -148,7 +148,7 @@ def reach() -> list[BenchmarkRecord]:
 
 def linear_words(split: str, number: int) -> list[BenchmarkRecord]:
     """Logistic regression on every second frame: wrist-local hands, and wrists in shoulder widths."""
-    test = _unseen("asl_words", number)
+    test = unseen("asl_words", number)
     names = {recording.name for recording in test}
     train = [recording for recording in open_data("asl_words") if recording.name not in names]
     labels = _labels("asl_words")
@@ -201,14 +201,14 @@ def refinement() -> list[BenchmarkRecord]:
 def _smoothing_records(name: str, numbers: Sequence[int]) -> list[BenchmarkRecord]:
     """The linear rival: Gaussian smoothing over time."""
     refine = [functools.partial(smooth_vectors, smoothing_width(name, number)) for number in numbers]
-    scores = [_score(smooth, _unseen(name, number)) for smooth, number in zip(refine, numbers, strict=True)]
+    scores = [_score(smooth, unseen(name, number)) for smooth, number in zip(refine, numbers, strict=True)]
     return _refinement_summary(name, scores, "gaussian_smoothing", "refinement")
 
 
 def smoothing_width(name: str, number: int) -> float:
     """The width in frames that smooths best the people that fold `number` trains on."""
-    unseen = {recording.name for recording in _unseen(name, number)}
-    seen = [recording for recording in open_data(name) if recording.name not in unseen]
+    tested = {recording.name for recording in unseen(name, number)}
+    seen = [recording for recording in open_data(name) if recording.name not in tested]
     thinned = seen[:: max(1, len(seen) // 300)]
     widths = (0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5)
     trial = [_score(functools.partial(smooth_vectors, width), thinned) for width in widths]
@@ -224,7 +224,7 @@ def _refinement_records(name: str, models: Sequence[tuple[str, int]], model: str
     scores = []
     for checkpoint, number in models:
         block = load_ghtt(_checkpoint(checkpoint)).p
-        scores.append(_score(functools.partial(refine_vectors, block), _unseen(name, number)))
+        scores.append(_score(functools.partial(refine_vectors, block), unseen(name, number)))
     return _refinement_summary(name, scores, model, section)
 
 
@@ -273,9 +273,9 @@ def prediction() -> list[BenchmarkRecord]:
         numbers = (1, 2) if name == "asl_words" else tuple(FOLDS)
         records += _prediction_records(name, [(f"p_fold{number}", number) for number in numbers], "ghtt", "prediction")
         records += _damped_records(name, numbers)
-        windows = [window for number in numbers for window in forecast_windows(name, _unseen(name, number))]
+        windows = [window for number in numbers for window in forecast_windows(name, unseen(name, number))]
         for rival, predictor in (("last_pose", last_pose), ("constant_velocity", constant_velocity)):
-            scores, _ = score_forecasts(windows, functools.partial(_plain, predictor))
+            scores, _ = score_forecasts(windows, functools.partial(plain_forecast, predictor))
             for key in ("ade", "fde"):
                 prefix = f"{name}/{_SPLIT[name]}/{rival}"
                 records.append(_record(f"{prefix}/{key}", scores[key], windows[0].recording_unit, "prediction"))
@@ -291,9 +291,9 @@ def _damped_records(name: str, numbers: Sequence[int]) -> list[BenchmarkRecord]:
     shares = (0.0, 0.25, 0.5, 0.75, 1.0)
     folds: list[tuple[list[ForecastWindow], list[list[np.ndarray]]]] = []
     for number in numbers:
-        windows = list(forecast_windows(name, _unseen(name, number)))
+        windows = list(forecast_windows(name, unseen(name, number)))
         certain, _ = forecast(load_ghtt(_checkpoint(f"p_fold{number}")).p, windows, ForecastOptions(samples=1))
-        still = [_plain(last_pose, window) for window in windows]
+        still = [plain_forecast(last_pose, window) for window in windows]
         drawn = [[a + share * (b - a) for a, b in zip(still, certain, strict=True)] for share in shares]
         folds.append((windows, drawn))
 
@@ -314,7 +314,8 @@ def _damped_records(name: str, numbers: Sequence[int]) -> list[BenchmarkRecord]:
     return [_record(f"{prefix}/{key}", result[key], unit, "prediction") for key in ("ade", "fde")]
 
 
-def _plain(predictor: Callable[..., object], window: ForecastWindow) -> np.ndarray:
+def plain_forecast(predictor: Callable[..., object], window: ForecastWindow) -> np.ndarray:
+    """One future (1, T', 21, 3) of a window by a predictor without training, such as `last_pose`."""
     recording, seen = window.recording, window.observed_frames
     result = predictor(
         np.asarray(recording.joints)[seen],
@@ -333,7 +334,7 @@ def _prediction_records(
     certain: list[np.ndarray] = []
     sampled: list[np.ndarray] = []
     for checkpoint, number in models:
-        here = list(forecast_windows(name, _unseen(name, number)))
+        here = list(forecast_windows(name, unseen(name, number)))
         one, many = forecast(load_ghtt(_checkpoint(checkpoint)).p, here, options)
         windows, certain, sampled = windows + here, certain + one, sampled + many
     prefix = f"{name}/{_SPLIT[name]}/{model}"
@@ -370,7 +371,7 @@ def one_set() -> list[BenchmarkRecord]:
 def _without(what: str) -> list[BenchmarkRecord]:
     split, number = _WORD_SPLITS[1]  # the one with more test recordings
     plan.train_missing({f"p_fold{number}", f"a_fold{number}_{what}"})
-    result = _read(f"a_fold{number}_{what}", _unseen("asl_words", number), "asl_words")
+    result = _read(f"a_fold{number}_{what}", unseen("asl_words", number), "asl_words")
     return _recognition_records(f"asl_words/{split}/ghtt_{what}", [result], what)
 
 
@@ -389,7 +390,7 @@ def futures() -> list[BenchmarkRecord]:
     from palmist.benchmark.long_futures import score_long_futures, score_reduced_precision
 
     plan.train_missing({"feature_reach", "p_fold1", "a_fold1", "p_fold2", "a_fold2"})
-    folds = [(number, _unseen("reach_to_grasp", number)) for number in (1, 2)]
+    folds = [(number, unseen("reach_to_grasp", number)) for number in (1, 2)]
     return score_long_futures(folds) + score_reduced_precision([(number, people[::4]) for number, people in folds])
 
 

@@ -19,12 +19,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from palmist.benchmark.plan import Job, train_job
 from palmist.errors import InputError
 from palmist.evaluation.benchmark_record import QUICK, BenchmarkRecord, code_commit, make_record
-from palmist.splits import FOLDS
 
 __all__ = ["STEPS", "QuickResult", "run_quick"]
 
@@ -71,19 +68,12 @@ def linear() -> list[BenchmarkRecord]:
 
 def last_pose() -> list[BenchmarkRecord]:
     """What a prediction of signed words has to beat: the last pose repeated."""
-    from palmist.evaluation.forecasts import ForecastWindow, forecast_windows, score_forecasts
+    from palmist.benchmark.quality import plain_forecast, unseen
+    from palmist.evaluation.forecasts import forecast_windows, score_forecasts
     from palmist.models.baselines import simple
-    from palmist.readers import open_data
-    from palmist.splits import recordings_of
 
-    def repeated(window: ForecastWindow) -> np.ndarray:
-        recording, seen = window.recording, window.observed_frames
-        joints, known = np.asarray(recording.joints)[seen], np.asarray(recording.known)[seen]
-        still = simple.last_pose(joints, known, recording.time[seen], recording.time[window.future_frames])
-        return np.asarray(still.joints)[None, :, window.hand]
-
-    windows = list(forecast_windows(_WORDS[0], recordings_of(open_data(_WORDS[0]), FOLDS[1].signers)))
-    found, _ = score_forecasts(windows, repeated)
+    windows = list(forecast_windows(_WORDS[0], unseen(_WORDS[0], 1)))
+    found, _ = score_forecasts(windows, functools.partial(plain_forecast, simple.last_pose))
     name, value = f"{'/'.join(_WORDS)}/last_pose/ade", found["ade"]
     return [make_record(name, value.value, windows[0].recording_unit, value.n, COMMAND, value.interval)]
 

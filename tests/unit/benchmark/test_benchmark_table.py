@@ -11,8 +11,9 @@ import torch
 
 from palmist import pose_vector
 from palmist.benchmark import open_sets, plan
-from palmist.benchmark.equal_budget_motion import forecast_by_frames, refined_by_htt, unseen
+from palmist.benchmark.equal_budget_motion import forecast_by_frames, refined_by_htt
 from palmist.benchmark.open_sets import LETTERS, REACH, WORDS_A, WORDS_B, items_of, linear
+from palmist.benchmark.quality import unseen
 from palmist.benchmark.times import TRAINED, training_minutes
 from palmist.evaluation.forecasts import forecast_windows
 from palmist.models.baselines.flattened import FlattenedConfig, FlattenedVAE
@@ -89,7 +90,7 @@ def test_htt_refines_even_and_odd_frames_apart() -> None:
 
 
 def test_futures_by_frames_are_the_protocols_own() -> None:
-    windows = list(forecast_windows("asl_words", unseen("asl_words")[::40]))[:3]
+    windows = list(forecast_windows("asl_words", unseen("asl_words", 1)[::40]))[:3]
     assert windows
     torch.manual_seed(0)
     config = FlattenedConfig(layers=2, width=32, heads=4, feedforward=64, labels=("a",))
