@@ -8,17 +8,22 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import typer
 import yaml
+from typer.core import TyperGroup
 
 import palmist
 from palmist.cli import app
+from palmist.config import TrainConfig
 from palmist.readers import READERS
 from palmist.video_sets import VIDEO_SETS
 from palmist.video_text import TEXT_SETS
@@ -107,12 +112,38 @@ def test_every_page_is_in_the_navigation_and_every_link_leads_somewhere() -> Non
             assert target in made or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-def test_commands_configurations_and_options_of_the_pages_exist() -> None:
-    commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+def _command_lines() -> Iterator[tuple[str, list[str]]]:
+    """Page and words of every line "palmist ..." in a block of commands."""
+    for page in (*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.S):
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.removeprefix("$ ").startswith("palmist "):
+                    yield page.name, shlex.split(line.removeprefix("$ "), comments=True)
+
+
+def test_commands_and_options_of_the_pages_exist() -> None:
+    commands = typer.main.get_command(app)
+    assert isinstance(commands, TyperGroup)
+    settings = set(TrainConfig.model_fields)
+    lines = list(_command_lines())
+    assert len(lines) > 100
+    for page, (_, name, *words) in lines:
+        if name.startswith("--"):
+            continue
+        assert name in commands.commands, f"{page}: palmist {name}"
+        command = commands.commands[name]
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        for word in words:
+            option = word.split("=")[0]
+            if option.startswith("--") and option not in {*known, "--help"}:
+                free = command.context_settings.get("ignore_unknown_options", False)  # settings of a configuration
+                assert free, f"{page}: palmist {name} {option}"
+                assert option[2:].split(".")[0] in settings, f"{page}: palmist {name} {option}"
+
+
+def test_configurations_and_modules_of_the_pages_exist() -> None:
     for page in DOCS.rglob("*.md"):
         text = page.read_text(encoding="utf-8")
-        used = set(re.findall(r"^palmist ([a-z]+)\b", "\n".join(re.findall(r"```sh\n(.*?)```", text, flags=re.S)), flags=re.M))
-        assert used <= commands, page.name
         for config in re.findall(r"configs/[\w/]+\.yaml", text):
             assert (ROOT / config).is_file(), f"{page.name}: {config}"
         for module in re.findall(r"`(palmist(?:\.[a-z_0-9]+)+)`", text):

@@ -12,14 +12,17 @@ import torch
 from palmist.checkpoint import load_checkpoint
 from palmist.errors import InputError
 from palmist.evaluation.checkpoints import evaluate_checkpoint
+from palmist.evaluation.video_text import recognise_by_sentences
+from palmist.evaluation.videos import TrackTest
 from palmist.inference.video_text import load_video_text
+from palmist.inference.zero_shot import class_vectors
 from palmist.models.egovideo import EgoVideo, EgoVideoConfig
 from palmist.perception.video_writer import write_video
 from palmist.skeleton import mirror_words
 from palmist.tasks.videos import VideoSetConfig
 from palmist.text.byte_pairs import BytePairs, learn_merges
 from palmist.train import train_from_file
-from palmist.video_sets import DirectionsConfig, DirectionVideos, MemoryVideos, StoredVideos, VideoEntry
+from palmist.video_sets import VIDEO_SETS, DirectionsConfig, DirectionVideos, MemoryVideos, StoredVideos, VideoEntry
 from palmist.video_sets.augmentation import AugmentationConfig
 from palmist.video_sets.dataset import ClipConfig, VideoDataset
 from palmist.video_text import TEXT_SETS, Piece, TextClip
@@ -102,6 +105,34 @@ def test_the_command_trains_the_same_weights_twice_and_its_checkpoint_reads(tmp_
         reader.read(clip, ["alone"])
     with pytest.raises(InputError, match="RGB uint8"):
         reader.embed_clip(frames[0])
+
+
+def test_labels_of_a_set_are_sentences_to_choose_between(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(TINY)
+    run = train_from_file(file, {"out": str(tmp_path / "run")})
+    reader = load_video_text(run / "last")
+    videos = DirectionVideos(DirectionsConfig(videos=6, frames=4, size=32))
+    found = recognise_by_sentences(reader, videos, "directions", VideoSetConfig())
+    assert found.probabilities.shape == (6, 8)  # the model was trained with 4 of the sentences
+    assert found.truth.tolist() == [0, 1, 2, 3, 4, 5]
+    clips = reader.embed_clips([videos.open(number).read(np.arange(4)) for number in range(6)])
+    cosines = clips @ class_vectors(reader, videos.labels).T
+    expected = torch.from_numpy(cosines * float(reader.network.log_scale.exp().detach())).softmax(1).numpy()
+    np.testing.assert_allclose(found.probabilities, expected, atol=1e-5)
+    records = {record.name: record for record in evaluate_checkpoint(run / "last", "directions")}
+    assert set(records) == {f"directions/all/egovideo/{name}" for name in ("accuracy", "class_mean_accuracy", "top5_accuracy")}
+    assert all(record.n == 1000 for name, record in records.items() if "mean" not in name)
+    with pytest.raises(InputError, match="'asl_words'; expected directions, rendered_asl_words, or one of epic_kitchens:FOLD"):
+        evaluate_checkpoint(run / "last", "asl_words")
+    with pytest.raises(InputError, match="are for trec alone; leave them out"):
+        evaluate_checkpoint(run / "last", "directions", test=TrackTest(points=10))
+    root = VIDEO_SETS["class_folders"].example(tmp_path / "videos")
+    (record, *_) = evaluate_checkpoint(run / "last", f"class_folders:{root}")
+    assert record.name == "class_folders/all/egovideo/accuracy"
+    single = MemoryVideos([np.zeros((4, 32, 32, 3), np.uint8)], ["a"], ["a"])
+    with pytest.raises(InputError, match="1 labels; expected two or more"):
+        recognise_by_sentences(reader, single, "directions", VideoSetConfig())
 
 
 def test_a_flip_swaps_the_sides_in_the_caption() -> None:
@@ -215,7 +246,7 @@ def test_a_checkpoint_runs_the_tests_without_training(
     with pytest.raises(InputError, match="expected"):
         evaluate_checkpoint(run / "last", f"{kind}:{root}", "nothing")
     with pytest.raises(InputError, match="FOLDER"):
-        evaluate_checkpoint(run / "last", "directions")
+        evaluate_checkpoint(run / "last", "asl_words")
 
 
 def test_clips_with_texts_are_read_from_their_files(tmp_path: Path) -> None:

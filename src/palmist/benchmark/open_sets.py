@@ -3,7 +3,7 @@
 The section ghtt-tables has G-HTT's family on the words of signer S2, the section bharnet the skeleton networks on both splits
 of the words. Here is what is left of the one table, three seeds each:
 
-    words B   G-HTT's family (G-HTT, HTT, recognition only), trained on fold 2 with the steps of ghtt-tables
+    words B   G-HTT's family (G-HTT, HTT, recognition only, flattened VAE), trained on fold 2 with the steps of ghtt-tables
     words A   the flattened VAE, which names actions by its latent
     letters   signer S2 unseen: G-HTT's family and the flattened VAE as they are after ghtt-tables, whose trainings have letters
               among their sets; the hand expert, the plain transformer and a linear model on letters alone
@@ -53,7 +53,7 @@ _FAMILY = {"ghtt": "a", "htt": "htt", "recognition_only": "recognition_only", "f
 #: part of the table -> model of G-HTT's family -> its training
 _TRAINED: dict[str, dict[str, str]] = {
     WORDS_A: {"flattened": "t{}_flattened"},
-    WORDS_B: {model: f"t{{}}_b_{run}" for model, run in _FAMILY.items() if model != "flattened"},
+    WORDS_B: {model: f"t{{}}_b_{run}" for model, run in _FAMILY.items()},
     LETTERS: {model: f"t{{}}_{run}" for model, run in _FAMILY.items()},
     REACH: {model: f"t{{}}_reach_{run}" if model != "flattened" else f"t{{}}_{run}" for model, run in _FAMILY.items()},
 }

@@ -109,7 +109,7 @@ def table_jobs() -> Iterator[Job]:
 def other_fold_jobs() -> Iterator[Job]:
     """The same recognisers on fold 2, where S1 and S3 are the unseen signers: t{seed}_b_{model}."""
     for seed in TABLE_SEEDS:
-        yield from _table_jobs(seed, 2, ("recognition_only", "htt", "p", "a"))
+        yield from _table_jobs(seed, 2, ("recognition_only", "htt", "flattened", "p", "a"))
 
 
 def reach_jobs() -> Iterator[Job]:
@@ -168,7 +168,7 @@ BODY_HAND: dict[str, dict[str, Any]] = {
     "bharnet_expert_branch": {"model.expert_branch": True},
 }  # fmt: skip
 #: models that are trained on both splits; the others on cross-signer A alone.
-BODY_HAND_BOTH = ("bharnet", "unified_graph", "body_only", "hand_only")
+BODY_HAND_BOTH = ("bharnet", "unified_graph", "published_graph", "body_only", "hand_only")
 
 
 def body_hand_jobs() -> Iterator[Job]:
@@ -202,7 +202,7 @@ def plain_jobs() -> Iterator[Job]:
 SKELETONS_ELSEWHERE: dict[str, dict[str, str]] = {
     "letters": {"hand_only": "bharnet/letters_small", "plain_transformer": "rivals/plain_transformer_letters"},
     "reach": {
-        **dict.fromkeys(("bharnet", "unified_graph", "body_only", "hand_only"), "bharnet/reach_small"),
+        **dict.fromkeys(BODY_HAND_BOTH, "bharnet/reach_small"),
         "plain_transformer": "rivals/plain_transformer_reach",
     },
 }
@@ -226,6 +226,7 @@ MOTION: dict[str, dict[str, str]] = {
         "uniformer": "emim/directions_uniformer",
         "trec": "trec/directions",
         "rgb_only": "trec/directions_rgb_only",
+        "egovideo": "egovideo/directions",
     },
     "words": {
         "emim": "emim/emim_small",

@@ -1,8 +1,9 @@
-"""EMIM, TRec and their twins on videos: `palmist benchmark quality --only directions` and `--only rendered_words`.
+"""EMIM, TRec, EgoVideo and their twins on videos: `palmist benchmark quality --only directions` and `--only rendered_words`.
 
 Every model is trained with three seeds (`palmist.benchmark.plan.motion_jobs`) on the same videos. `directions` tests on 1,000
 videos of textures drawn from another seed than any training; `rendered_words` on drawings of the signer of cross-signer A, who
-is in no training. TRec is trained with all points that a batch's subset is drawn from, and then also tested
+is in no training. EgoVideo chooses between the labels as sentences (on drawn words: `--only video_text`). TRec is trained with
+all points that a batch's subset is drawn from, and then also tested
 
 - with fewer points (`trec_10_points`), and without the points that move as most do (`trec_foreground`);
 - with controls (`trec_sees_...`): pixels of another video, no pixels, tracks that stand still or run backwards, or one frame.
@@ -22,8 +23,11 @@ import numpy as np
 
 from palmist.benchmark import plan
 from palmist.benchmark.kept import measured
+from palmist.checkpoint import load_checkpoint
 from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
-from palmist.evaluation.videos import Tested, TrackTest, evaluation_set, load_tested, recognise_tested
+from palmist.evaluation.video_text import recognise_by_sentences
+from palmist.evaluation.videos import Tested, TrackTest, VideoRecognition, evaluation_set, load_tested, recognise_tested
+from palmist.inference.video_text import VideoTextReader
 from palmist.metrics.intervals import over_seeds
 from palmist.readers import open_data
 from palmist.tasks.videos import read_videos
@@ -94,11 +98,24 @@ def _records(task: str, model: str, test: TrackTest | None, groups: Callable[[Vi
 
 def _measure(task: str, checkpoint: Path, test: TrackTest | None) -> dict[str, np.ndarray]:
     """hits (N,) 0 or 1 in the order of items (N,), numbers of the videos; clip: frames and side of a clip."""
+    if load_checkpoint(checkpoint).config["model"] == "egovideo":
+        return _measure_sentences(task, checkpoint)
     tested: Tested = load_tested(checkpoint, test)
     if tested.tracks is not None:
         tested = tested._replace(tracks=replace(tested.tracks, folder=str(plan.TRACKS)))
     clip = np.array([tested.clip.frames, tested.clip.size])
-    result = recognise_tested(tested, _videos(task, *clip.tolist()))
+    return _hits(recognise_tested(tested, _videos(task, *clip.tolist())), clip)
+
+
+def _measure_sentences(task: str, checkpoint: Path) -> dict[str, np.ndarray]:
+    """As `_measure`, of a video-text model: the labels as sentences."""
+    reader = VideoTextReader(str(checkpoint), checkpoint)
+    clip = np.array([reader.clip.frames, reader.clip.size])
+    _, config = evaluation_set(*_DATA[task], *clip.tolist())
+    return _hits(recognise_by_sentences(reader, _videos(task, *clip.tolist()), _DATA[task][0], config), clip)
+
+
+def _hits(result: VideoRecognition, clip: np.ndarray) -> dict[str, np.ndarray]:
     order = np.argsort(result.items)
     hits = (result.probabilities.argmax(1) == result.truth)[order].astype(float)
     return {"hits": hits, "items": result.items[order], "clip": clip}

@@ -142,20 +142,20 @@ def evaluate_checkpoint(
         return _clip_records(checkpoint, data, split, others)
     if others:
         raise InputError(f"{checkpoint} is of kind '{kind}'; --with adds up the streams of bharnet_clips alone; leave it out")
+    if test is not None and (kind not in VIDEO_KINDS or kind in VIDEO_TEXT_KINDS):
+        raise InputError(
+            f"{checkpoint} is of kind '{kind}'; --points, --foreground and --control are for trec alone; leave them out"
+        )
     if kind == "image_estimator":
         return _evaluate_images(checkpoint, data, split)
     if kind in VIDEO_TEXT_KINDS:
         from palmist.evaluation.video_text import evaluate_video_text_checkpoint
 
-        return evaluate_video_text_checkpoint(checkpoint_path(checkpoint), data, split)
+        return evaluate_video_text_checkpoint(checkpoint_path(checkpoint), data, split, *views)
     if kind in VIDEO_KINDS:
         from palmist.evaluation.videos import evaluate_video_checkpoint
 
         return evaluate_video_checkpoint(checkpoint_path(checkpoint), data, split, *views, test)
-    if test is not None:
-        raise InputError(
-            f"{checkpoint} is of kind '{kind}'; --points, --foreground and --control are for trec alone; leave them out"
-        )
     kind, model = _load(checkpoint)
     name, chosen = _chosen(data, split)
     command = _command(checkpoint, name, split)

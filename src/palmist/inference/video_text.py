@@ -64,7 +64,7 @@ class VideoTextReader:
 
     def embed_clip(self, frames: np.ndarray) -> np.ndarray:
         """Unit vector (E,) float32 of a clip, (T, H, W, 3) uint8 RGB, of which as many frames are seen as the model takes,
-        spread over the whole. InputError for no frames, or frames that are none."""
+        spread over the whole; as many as it takes are seen as they are. InputError for no frames, or frames that are none."""
         return self.embed_clips([frames])[0]
 
     @torch.no_grad()
@@ -97,5 +97,7 @@ class VideoTextReader:
             raise InputError(
                 f"a clip has shape {frames.shape} and type {frames.dtype}; expected (frames, height, width, 3) RGB uint8"
             )
+        if len(frames) == self.clip.frames:  # chosen already, in the way that the model was trained with
+            return evaluation_crop(frames, self.clip.size).video
         indices = segment_view_indices(len(frames), self.clip.frames, 0, 1, None)
         return evaluation_crop(frames[indices], self.clip.size).video
