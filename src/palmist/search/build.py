@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from palmist.errors import InputError
+from palmist.perception.video import Video
 from palmist.search.clips import FRAMES, SourceVideo, clip_frames, cut_video, find_videos, open_video, source_kind, video_digest
 from palmist.search.embedder import VideoTextEmbedder
 from palmist.search.index import ClipIndex, Hit, IndexedClip, IndexWriter
@@ -55,7 +56,8 @@ def index_videos(
         312
     """
     out = Path(out)
-    source_kind(source)  # before a folder is made for it
+    if source_kind(source) == "video":  # refused before a folder is made for it
+        Video(source)
     added = known = 0
     left_out: list[tuple[str, str]] = []
     with IndexWriter(out, embedder, {"clip_seconds": float(clip_seconds), "frames": FRAMES}) as writer:

@@ -198,7 +198,8 @@ def test_broken_videos_are_left_out(videos: Path, tmp_path: Path) -> None:
     assert done.added == 4
     assert [Path(video).name for video, _ in done.left_out] == ["bad.mp4"]
     with pytest.raises(InputError, match=r"bad\.mp4"):
-        index_videos(folder / "bad.mp4", tmp_path / "index", NumberEmbedder(), 0.4)
+        index_videos(folder / "bad.mp4", tmp_path / "alone", NumberEmbedder(), 0.4)
+    assert not (tmp_path / "alone").exists()
     (folder / "good.mp4").write_bytes(b"none either")
     with pytest.raises(InputError, match="none of the 2 videos"):
         index_videos(folder, tmp_path / "index2", NumberEmbedder(), 0.4)
