@@ -165,6 +165,7 @@ def test_flat_questions(tmp_path: Path) -> None:
     for change, said in (
         ({"query_id": "a"}, "line 2: found the query_id 'a'"),
         ({"duration": "long"}, "line 2: found 'long'"),
+        ({"duration": 10**400}, r"line 2 is not whole JSON \(a number of 401 digits\)"),
         ({"timestamps": [2, 1]}, "line 2: found the timestamps"),
         ({"timestamps": [[2, 1]]}, "line 2: found a moment from 2.0 to 1.0 s"),
     ):

@@ -14,10 +14,12 @@ from typing import Any
 
 from palmist.errors import InputError
 
-__all__ = ["check_file", "damage_named", "one_line", "parse_json", "read_json", "read_text"]
+__all__ = ["check_file", "damage_named", "decode_json", "one_line", "parse_json", "read_json", "read_text"]
 
 #: What code raises on content of another shape than it expects.
 _SHAPE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, AssertionError, OSError)
+
+_DIGITS = 300  # a float holds numbers of 308
 
 
 def one_line(error: BaseException) -> str:
@@ -52,14 +54,26 @@ def read_text(path: Path, expected: str = "a text file", encoding: str = "utf-8"
         raise InputError(f"{path} cannot be read ({error.strerror or error}); expected {expected}") from error
 
 
+def decode_json(text: str | bytes) -> Any:
+    """What a JSON text holds. ValueError when it is none or has a whole number that no float can be, RecursionError when it is
+    nested without end."""
+    return json.loads(text, parse_int=_whole_number)
+
+
 def parse_json(text: str | bytes, where: str, expected: str) -> Any:
-    """What a JSON text holds; InputError when it is none, or nested without end."""
+    """What a JSON text holds; InputError when it is none, nested without end, or has a whole number that no float can be."""
     try:
-        return json.loads(text)
+        return decode_json(text)
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{where} is not whole JSON ({one_line(error)}); expected {expected}; copy or download it again"
         ) from error
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
 
 
 def read_json(path: Path, expected: str) -> Any:

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from palmist.errors import InputError
-from palmist.files.input_files import check_file
+from palmist.files.input_files import check_file, decode_json
 from palmist.narration.pipeline import Narration
 from palmist.narration.rewrite import Rewrite
 from palmist.narration.sources import Span
@@ -249,7 +249,7 @@ def _start(path: Path) -> bytes:
 def _read_head(path: Path) -> dict[str, Any]:
     start = _start(path)
     try:
-        head = json.loads(start)
+        head = decode_json(start)
         known = head["format"] == FORMAT and isinstance(head["settings"], dict) and "version" in head
     except (ValueError, LookupError, TypeError, RecursionError):
         known = False
@@ -265,7 +265,7 @@ def _read_head(path: Path) -> dict[str, Any]:
 def _parsed(data: bytes) -> dict[str, Any] | None:
     """A line that is whole and ours, else None."""
     try:
-        line = json.loads(data)
+        line = decode_json(data)
         words = (*(line[name] for name in ("uid", "dataset", "video_id", "template", "text")), line["rewrite"]["outcome"])
         numbers = [line[name] for name in ("start_second", "end_second", "hands_seen")]
         facts = line["facts"]

@@ -12,7 +12,6 @@ with `primary` set count, as in its challenge. Entries of NLQ without a question
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from palmist.errors import InputError
+from palmist.files.input_files import parse_json
 from palmist.metrics.temporal import Detection
 from palmist.readers.annotation_files import entry, find_below, read_json, read_lines
 from palmist.video_text.clips import Listing, TextClip, VideoPlaces
@@ -148,10 +148,7 @@ def read_ground_nlq(file: str | Path, split: str | None = None, places: VideoPla
         if not text.strip():
             continue
         where = f"{file}, line {line}"
-        try:
-            row = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"{where} is not whole JSON ({error}); expected a question a line; download it again") from error
+        row = parse_json(text, where, "a question a line")
         video, uid, query = (str(entry(row, name, file, f"line {line}")) for name in ("video_id", "query_id", "query"))
         duration = _number(entry(row, "duration", file, f"line {line}"), where)
         annotation, _, number = uid.rpartition("_")

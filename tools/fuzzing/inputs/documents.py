@@ -13,6 +13,7 @@ ODD_VALUES: tuple[Any, ...] = (
     -1,
     0,
     10**30,
+    10**400,
     1e308,
     float("nan"),
     float("inf"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from palmist.recording import Recording
 from palmist.video_sets import VIDEO_SETS, StoredVideos
 from palmist.video_text import TEXT_SETS
 from palmist.video_text.clips import TextClip
+from palmist.video_text.ego4d_tasks import read_ground_nlq
 from palmist.video_text.text_videos import TextVideos
 
 
@@ -88,6 +90,19 @@ def _read_texts(name: str, folder: Path, out: Path) -> Checked:
     return Checked([_without_places(whole), listing, frames], [fault for clip in clips for fault in _text_faults(clip)])
 
 
+def _write_flat_questions(folder: Path) -> None:
+    """GroundNLQ's list of the example of Ego4D's questions."""
+    TEXT_SETS["ego4d_nlq"].example(folder / "whole")
+    shutil.move(folder / "whole/ground_nlq_train.jsonl", folder / "questions.jsonl")
+    shutil.rmtree(folder / "whole")
+
+
+def _read_flat_questions(folder: Path, out: Path) -> Checked:
+    contents = read_ground_nlq(folder / "questions.jsonl", "train")
+    faults = [fault for clip in _clips_in(contents) for fault in _text_faults(clip)]
+    return Checked([_without_places(contents), contents.listing()], faults)
+
+
 def _clips_in(value: Any) -> Iterator[TextClip]:
     if isinstance(value, TextClip):
         yield value
@@ -135,5 +150,6 @@ TARGETS = (
         Target(name, lambda folder, entry=entry: entry.example(folder / "root"), partial(_read_texts, name))
         for name, entry in TEXT_SETS.items()
     ),
+    Target("ground_nlq", _write_flat_questions, _read_flat_questions),
     Target("plain_pickle", lambda folder: READERS["pyskl"].example(folder / "root"), _read_pickle, 1.2),
 )

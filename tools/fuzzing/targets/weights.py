@@ -239,6 +239,26 @@ def _read_video_text(folder: Path, out: Path) -> Any:
     return _checked(reader.network.state_dict(), reader.labels, reader.clip, texts)
 
 
+def _write_feature_network(folder: Path) -> None:
+    """The network whose features FID and APD are measured by."""
+    from palmist.checkpoint import save_checkpoint
+    from palmist.models.feature_network import FeatureNetwork, FeatureNetworkConfig
+
+    torch.manual_seed(0)
+    config = FeatureNetworkConfig(layers=1, width=16, heads=2, feedforward=16, label_dim=4, labels=("up", "down"))
+    network = FeatureNetwork(config)
+    network.set_labels(config.labels, torch.randn(2, 4))
+    facts = {"model": "feature_network", "feature_network": network.config.to_dict()}
+    save_checkpoint(folder / "model", network.state_dict(), facts, {}, "")
+
+
+def _read_feature_network(folder: Path, out: Path) -> Any:
+    from palmist.tasks.features import load_feature_network
+
+    network = load_feature_network(folder / "model")
+    return _checked(network.state_dict(), network.config.to_dict())
+
+
 def _read_recogniser(folder: Path, out: Path) -> Any:
     """A checkpoint with its calibration, as `palmist read` and `palmist models` see it."""
     from palmist.inference.calibration import read_calibration
@@ -266,5 +286,6 @@ TARGETS = (
     Target("estimator_checkpoint", partial(_copy_checkpoint, "estimator-small"), _read_estimator),
     Target("video_checkpoint", partial(_copy_checkpoint, "trec-words"), _read_video_network),
     Target("video_text_checkpoint", partial(_copy_checkpoint, "egovideo-words"), _read_video_text),
+    Target("feature_checkpoint", _write_feature_network, _read_feature_network),
     Target("skeleton_checkpoint", partial(_copy_checkpoint, "bharnet-words"), _read_recogniser),
 )  # fmt: skip
