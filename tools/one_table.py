@@ -123,11 +123,12 @@ decoding and point tracks (median [range] of the repeats).
 #: Claims of the papers that this table bears out or not; words only, look at them when numbers change.
 SAYS = """**What it says**
 
-- G-HTT at this budget recognises words less well than its rivals on the same input, and letters far less well; its own longer
-  training (below) comes close on letters and not on words. Its A-block sees frozen mid-levels, which are undertrained.
-  The size from the reach it tells about as well as recognition only and the plain transformer; graphs of joints hardly tell it.
+- G-HTT at this budget recognises words less well than recognition only on the same input, on words A also less well than HTT
+  and the flattened VAE, and letters far less well than all three; its own longer training (below) mends that on letters and on
+  words B, not on words A. Its A-block sees frozen mid-levels, which are undertrained. The size from the reach it tells about as
+  well as recognition only and the plain transformer; graphs of joints hardly tell it.
 - The simplest rival, a plain transformer, is level with most networks on words A and with the best on reaches, and leads on
-  letters; on words B it is behind even the linear model. BHaRNet leads on words A, recognition only (one seed) on words B.
+  letters; on words B it is behind even the linear model. BHaRNet leads on words A, recognition only on words B.
 - G-HTT refines, and smoothing is as good on metric hands alone. HTT makes poses anew: on noise as small as this it adds error.
 - Half a second ahead PoseGPT is nearest on words (it is told the true action) and far off on reaches; beyond two seconds the
   flattened VAE has the nearest of twenty futures and G-HTT those that are most like real motion, more so without its A-block,
