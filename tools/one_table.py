@@ -134,7 +134,8 @@ SAYS = """**What it says**
   flattened VAE has the nearest of twenty futures and G-HTT those that are most like real motion, more so without its A-block,
   which the paper says should help.
 - From pixels: motion helps EMIM and TRec, plain UniFormer reads words as EMIM without its motion branch does, and no network
-  without motion tells directions. Sentences (EgoVideo) are behind labels.
+  without motion tells directions. Sentences (EgoVideo) are behind labels; of directions EgoVideo, whose adapters mix each place
+  with itself over time, learns nothing from as many clips as EMIM is shown.
 - A fusion with equal weights stays below its best member on A and on B; of two networks that see pixels it is above both.
 """
 
