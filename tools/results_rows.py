@@ -105,6 +105,7 @@ _NETWORKS = (
     ("rgb_only", "— its twin without tracks"),
     ("image_and_tracks", "— its twin with one frame and tracks"),
     ("tracks_only", "— its twin with tracks alone"),
+    ("egovideo", "EgoVideo, the labels as sentences"),
 )
 _GOALS = {"emim": "≥ 0.95", "trec": "≥ 0.95", "uniformer": "0.125 by chance"}
 DIRECTIONS = tuple((text, f"directions/all/{name}/accuracy", _GOALS.get(name, "")) for name, text in _NETWORKS)
