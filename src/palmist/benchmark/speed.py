@@ -407,12 +407,6 @@ def _narrate(repeats: int) -> list[BenchmarkRecord]:
     return narrate(repeats)
 
 
-def _training(repeats: int) -> list[BenchmarkRecord]:
-    from palmist.benchmark.training_speed import training
-
-    return training(repeats)
-
-
 def _start(repeats: int) -> list[BenchmarkRecord]:
     """A Python that imports palmist, and `palmist --help`: CPU time of whole processes, and that of a bare Python beside it."""
     programs = {
@@ -466,7 +460,6 @@ CASES: dict[str, Callable[[int], list[BenchmarkRecord]]] = {
     "bharnet": _bharnet,
     "emim": _emim,
     "narrate": _narrate,
-    "training": _training,
     "start": _start,
     "quick": _quick,
 }

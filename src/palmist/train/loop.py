@@ -32,7 +32,6 @@ from palmist.files.input_files import read_json
 from palmist.models.global_batch import Share, sharing
 from palmist.train.interrupt import TrainingInterrupted, listening
 from palmist.train.logs import RunLog
-from palmist.train.memory import keep_freed_memory
 from palmist.train.processes import leave_together
 from palmist.train.sampling import (
     Sampler,
@@ -181,8 +180,6 @@ def _fields() -> dict[str, Any]:
 def _train_in_process(fabric: Any, config: TrainConfig, task: Task, run: Path) -> dict[str, str]:
     """One process's part; errors are returned, since a child process's exception would reach the user as a trace."""
     trainer: _Trainer | None = None
-    if fabric.device.type == "cpu":
-        keep_freed_memory()
     try:
         with listening() as interrupt:
             trainer = _Trainer(fabric, config, task, run)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from palmist.benchmark import plan, quality, speed, training_speed
+from palmist.benchmark import plan, quality, speed
 from palmist.errors import InputError
 from palmist.splits import FOLDS, SPLITS
 
@@ -48,18 +48,6 @@ def test_speed_cases_give_records(case: str) -> None:
     assert torch.get_num_threads() == threads
     assert all(np.isfinite(record.value) and record.value >= 0 for record in records)
     assert len({record.name for record in records}) == len(records)
-
-
-def test_training_steps_are_timed_with_equal_losses(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = {"data.validation": {}, "batch_size": 2}
-    monkeypatch.setattr(training_speed, "CONFIGS", {"tiny": ("configs/emim/directions.yaml", tiny)})
-    given_back, kept, ratio = speed.run("training", repeats=2)
-    assert given_back.value > 0
-    assert kept.value > 0
-    assert ratio.name == "speed/training/tiny_kept_over_given_back/ratio"
-    monkeypatch.setattr(training_speed, "CONFIGS", {"tiny": ("configs/nothing.yaml", {})})
-    with pytest.raises(InputError, match=r"could not be timed: .*nothing\.yaml"):
-        speed.run("training", repeats=2)
 
 
 def test_the_round_trip_of_every_leap_frame_is_exact() -> None:
