@@ -17,10 +17,9 @@ from torch import Tensor
 
 from palmist.errors import InputError
 from palmist.evaluation.benchmark_record import BenchmarkRecord, make_record
-from palmist.evaluation.videos import VideoRecognition, evaluation_set, recognise_videos
+from palmist.evaluation.videos import VideoRecognition, accuracies, evaluation_set, recognise_videos
 from palmist.inference.video_text import VideoTextReader, load_video_text
 from palmist.inference.zero_shot import class_vectors
-from palmist.metrics.classification import mean_class_accuracy, top_k_accuracy
 from palmist.tasks.videos import VideoSetConfig, read_videos
 from palmist.video_sets import VIDEO_SETS, Videos
 from palmist.video_sets.dataset import VideoDataset
@@ -81,22 +80,14 @@ def evaluate_video_text_checkpoint(
     return zero_shot(protocol, text_set(kind).read(root), embedders(reader), "egovideo", command)
 
 
-def _labels(
-    reader: VideoTextReader, data: str, split: str, views: tuple[int, int], command: str
-) -> list[BenchmarkRecord]:  # fmt: skip
+def _labels(reader: VideoTextReader, data: str, split: str, views: tuple[int, int], command: str) -> list[BenchmarkRecord]:
     name, config = evaluation_set(data, split, reader.clip.frames, reader.clip.size)
     videos = read_videos(name, config)
     result = recognise_by_sentences(reader, videos, name, config, *views)
-    measured = {
-        "accuracy": top_k_accuracy(result.probabilities, result.truth),
-        "class_mean_accuracy": mean_class_accuracy(result.probabilities.argmax(1), result.truth, len(videos.labels)),
-    }
-    if len(videos.labels) > 5:
-        measured["top5_accuracy"] = top_k_accuracy(result.probabilities, result.truth, 5)
     command += f" --clips {views[0]} --crops {views[1]}"
     return [
         make_record(f"{name}/{split}/egovideo/{metric}", value.value, "share", value.n, command, value.interval)
-        for metric, value in measured.items()
+        for metric, value in accuracies(result, len(videos.labels)).items()
     ]
 
 

@@ -119,6 +119,17 @@ def batch_deviation(correct: np.ndarray, size: int = BATCH) -> Metric:
     return Metric(float(correct[: batches * size].reshape(batches, size).mean(1).std()), batches)
 
 
+def accuracies(result: VideoRecognition, labels: int) -> dict[str, Metric]:
+    """Accuracy of the first label, its mean over the classes, and that of the first five where there are more labels."""
+    measured = {
+        "accuracy": top_k_accuracy(result.probabilities, result.truth),
+        "class_mean_accuracy": mean_class_accuracy(result.probabilities.argmax(1), result.truth, labels),
+    }
+    if labels > 5:
+        measured["top5_accuracy"] = top_k_accuracy(result.probabilities, result.truth, 5)
+    return measured
+
+
 @dataclass(frozen=True)
 class TrackTest:
     """How TRec is tested. points: a fixed random subset of so many, None for all; foreground: only points that do not move as
@@ -194,13 +205,7 @@ def evaluate_video_checkpoint(
     source = f"{name}:FOLDER" if ":" in data else data
     command = f"palmist evaluate {shown} --data {source} --split {split} --clips {clips} --crops {crops}"
     command += test.options if test is not None else ""
-    labels = len(found.network.config.labels)
-    measured = {
-        "accuracy": top_k_accuracy(result.probabilities, result.truth),
-        "class_mean_accuracy": mean_class_accuracy(result.probabilities.argmax(1), result.truth, labels),
-    }
-    if labels > 5:
-        measured["top5_accuracy"] = top_k_accuracy(result.probabilities, result.truth, 5)
+    measured = accuracies(result, len(found.network.config.labels))
     if isinstance(found.network, TRec) and len(result.truth) >= 2 * BATCH:
         # What stands behind the +- in TRec's table, as far as can be told; videos come in random order.
         measured["accuracy_deviation_of_batches_of_32"] = batch_deviation(result.probabilities.argmax(1) == result.truth)
