@@ -99,13 +99,14 @@ COSTS = (
 ONE_TABLE = """## One table
 
 Every model on what each open set asks, people (or takes) of the test unseen: value [95 % interval]; items × seeds. "–": the
-model cannot read what the column shows. Words A: signer S2 unseen; B: S1 and S3; letters: S2; reaches: persons P1 and P2;
-metric hands: every fourth take. Budgets are equal within a family: G-HTT, HTT, recognition only, PoseGPT and flattened VAE;
-BHaRNet, the graphs and the experts; EMIM, UniFormer and, on directions, EgoVideo; TRec and its twin. G-HTT's own longer
-training stands in the tables below. Recognition only is a transformer of G-HTT's size on G-HTT's input and labels; the
-plain transformer has three layers on wrist-local joints. The linear model gives the same for every seed. Letters show no
-body. The fusion is of G-HTT, BHaRNet, TRec and EMIM, on B of the two that read joints, from pixels of the two that read
-them.
+model cannot read what the column shows (of the fusion: was not measured). Words A: signer S2 unseen; B: S1 and S3; letters:
+S2; reaches: persons P1 and P2; metric hands: every fourth take. Budgets are equal within a family: G-HTT, HTT, recognition
+only, PoseGPT and flattened VAE; BHaRNet, the graphs and the experts; EMIM, UniFormer and, on directions, EgoVideo; TRec and
+its twin. G-HTT's own longer training stands in the tables below. Recognition only is a transformer of G-HTT's size on
+G-HTT's input and labels; the plain transformer has three layers on wrist-local joints. The linear model gives the same for
+every seed. Letters show no body. The fusion is of G-HTT, BHaRNet, TRec and EMIM, on B of the two that read joints, from
+pixels of the two that read them. Networks that see pixels are measured on drawings of words A and on directions, not on
+drawings of the other sets.
 
 **Recognition (accuracy)**
 """
